@@ -1,0 +1,60 @@
+# Two commands to start with: `make demo` (from nothing to a model that recognises words)
+# and `make test`. The README gives the same steps for systems without make.
+
+PYTHON ?= python3
+PY := .venv/bin/python
+PYTEST := $(PY) -m pytest
+NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb)) $(wildcard train_jupyter_keras.ipynb)
+
+# Empty for a Python that works, else one line that says which do.
+WRONG_PYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
+	print("" if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, \
+	for example make demo PYTHON=python3.12" % v)' 2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
+
+.PHONY: demo test recordings course lint tensorboard clean
+
+demo: .venv/ready
+	@test -d data/raw/train/audio || $(PY) -m utils.voices
+	$(PY) -m utils.prepare
+	$(PY) train_keras.py --logrun demo
+	@echo
+	@echo "Six test clips: what was said, what was heard, how sure"
+	@for label in yes left stop go silence unknown; do ls data/main/test/$$label/*.wav | head -n 1; done \
+		| xargs $(PY) predict.py --model runs/demo --said
+	@echo
+	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
+	@echo "TensorBoard:  tf_logs/demo; make tensorboard, then open localhost:6006"
+	@echo "Next:         the notebooks, from 0_split_data.ipynb: .venv/bin/jupyter lab"
+
+test: .venv/ready-dev lint
+	$(PYTEST) -m "not recordings"
+
+recordings: .venv/ready-dev
+	$(PYTEST) -m recordings
+
+lint: .venv/ready-dev
+	$(PY) -m ruff check .
+	$(PY) -m ruff format --check .
+	$(PY) -m codespell_lib README.md CHANGELOG.md contribute.md utils tests *.py
+
+course: .venv/ready
+	$(PY) .ci/run_notebooks.py $(NOTEBOOKS)
+
+tensorboard: .venv/ready
+	$(PY) -m tensorboard.main --logdir tf_logs --host 127.0.0.1 --port 6006
+
+# Removes what can be made again; data/raw and runs stay.
+clean:
+	rm -rf data/main data/sample tf_logs course .pytest_cache .ruff_cache
+	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
+
+.venv/ready: req.txt
+	$(if $(strip $(WRONG_PYTHON)),$(error $(strip $(WRONG_PYTHON))))
+	$(PYTHON) -m venv .venv
+	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
+	$(PY) -m pip install --quiet --requirement req.txt
+	@touch $@
+
+.venv/ready-dev: .venv/ready pyproject.toml
+	$(PY) -m pip install --quiet --group dev
+	@touch $@

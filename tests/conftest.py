@@ -1,0 +1,64 @@
+"""Data for the tests: tiny made wavs, built-in voices, and the real recordings where they are."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils import audio, voices
+from utils.labels import KEYWORDS
+
+ARCHIVE = Path(__file__).parents[2] / "shared" / "recordings" / "tensorflow-speech-recognition-challenge.zip"
+SPEAKERS = [f"{number:08x}" for number in range(10)]
+
+
+def burst(seed, n_samples=1600):
+    """A short tone that differs for every seed."""
+    rng = np.random.default_rng(seed)
+    tone = np.sin(np.arange(n_samples) * rng.uniform(0.05, 0.5)) * 8000
+    return (tone + rng.normal(0, 100, n_samples)).astype(np.int16)
+
+
+def make_raw(raw, words=(*KEYWORDS, "bed", "cat"), speakers=SPEAKERS, noises=("hum", "tap"), seconds=24):
+    """Kaggle's layout with one clip a word and speaker; the first speaker validates, the second tests."""
+    train = raw / "train"
+    for w, word in enumerate(words):
+        folder = train / "audio" / word
+        folder.mkdir(parents=True)
+        for s, speaker in enumerate(speakers):
+            audio.write_wav(folder / f"{speaker}_nohash_0.wav", burst(100 * w + s))
+    folder = train / "audio" / "_background_noise_"
+    folder.mkdir()
+    for n, name in enumerate(noises):
+        audio.write_wav(folder / f"{name}.wav", burst(10_000 + n, seconds * audio.SAMPLE_RATE))
+    for name, speaker in (("validation", speakers[0]), ("testing", speakers[1])):
+        lines = [f"{word}/{speaker}_nohash_0.wav\n" for word in words]
+        (train / f"{name}_list.txt").write_text("".join(lines))
+    return raw
+
+
+@pytest.fixture
+def raw(tmp_path):
+    """Tiny made recordings."""
+    return make_raw(tmp_path / "data" / "raw")
+
+
+@pytest.fixture(scope="session")
+def voices_raw(tmp_path_factory):
+    """Built-in voices of ten speakers."""
+    raw = tmp_path_factory.mktemp("voices") / "raw"
+    voices.make_voices(raw, n_speakers=10, n_test_clips=24)
+    return raw
+
+
+@pytest.fixture(scope="session")
+def archive():
+    """The real recordings, in Kaggle's own archive."""
+    if not ARCHIVE.exists():
+        pytest.skip("the real recordings are not on this machine (../shared/recordings)")
+    return ARCHIVE
+
+
+def tree(folder):
+    """Relative path -> content of every file under a folder."""
+    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}

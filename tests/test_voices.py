@@ -1,0 +1,55 @@
+"""Guards: the built-in voices are the same bytes from the same seed, speech-like, in Kaggle's layout."""
+
+import csv
+
+import numpy as np
+import pytest
+from conftest import tree
+
+from utils import audio, splits, voices
+from utils.cli import CourseError
+from utils.labels import LABELS, OTHER_WORDS
+
+
+def test_same_seed_same_bytes_on_any_number_of_processors(voices_raw, tmp_path, monkeypatch):
+    monkeypatch.setattr("os.cpu_count", lambda: 1)
+    voices.make_voices(tmp_path / "raw", n_speakers=10, n_test_clips=24)
+    assert tree(tmp_path / "raw") == tree(voices_raw)
+
+
+def test_layout_and_lists(voices_raw):
+    clips = list((voices_raw / "train" / "audio").glob("[a-z]*/*.wav"))
+    assert len(clips) == 300
+    assert {path.parent.name for path in clips} == {*LABELS[:10], *OTHER_WORDS}
+    listed = [splits.read_list(voices_raw / "train" / f"{name}_list.txt") for name in ("validation", "testing")]
+    speakers = [{name.split("/")[1][:8] for name in names} for names in listed]
+    assert [len(names) for names in listed] == [30, 30]
+    assert not speakers[0] & speakers[1]
+    with open(voices_raw / "voices_solution.csv", newline="") as file:
+        truth = {row["fname"]: row["label"] for row in csv.DictReader(file)}
+    assert set(truth) == {path.name for path in (voices_raw / "test" / "audio").iterdir()}
+    assert set(truth.values()) == set(LABELS)
+
+
+def test_clips_are_one_second_of_something_spoken(voices_raw):
+    for path in sorted((voices_raw / "train" / "audio").glob("[a-z]*/*.wav"))[::7]:
+        samples = audio.read_wav(path).astype(float)
+        level = np.sqrt(np.mean(samples.reshape(100, 160) ** 2, axis=1)) + 1e-9
+        assert len(samples) == 16000
+        assert 0.02 < np.abs(samples).max() / 32768 <= 1  # loud enough, not clipped
+        assert 20 * np.log10(level.max() / np.quantile(level, 0.1)) > 20  # dB of speech over the pauses
+
+
+def test_background_recordings_are_long_and_differ(voices_raw):
+    sounds = [audio.read_wav(p) for p in sorted((voices_raw / "train/audio/_background_noise_").glob("*.wav"))]
+    assert len(sounds) == 6
+    assert min(len(sound) for sound in sounds) >= 60 * 16000
+    low = [np.sum(np.abs(np.fft.rfft(s / 1.0)[: len(s) // 40]) ** 2) / np.sum(s.astype(float) ** 2) for s in sounds]
+    assert max(low) / min(low) > 5  # share of energy below 400 Hz: not six times the same noise
+
+
+def test_recordings_in_the_way_are_kept(raw):
+    before = tree(raw)
+    with pytest.raises(CourseError, match="already holds"):
+        voices.make_voices(raw, n_speakers=3, n_test_clips=12)
+    assert tree(raw) == before

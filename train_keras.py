@@ -1,0 +1,78 @@
+"""Train a spoken-command network with Keras.
+
+    python train_keras.py                                     the default model on data/main
+    python train_keras.py --random_data                       try the code without data
+    python train_keras.py --model conv1d --epochs 20          the original course's network
+    python train_keras.py --resume                            go on where the last run was stopped
+
+Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhost:6006
+"""
+
+import dataclasses
+import sys
+import tempfile
+from pathlib import Path
+
+from utils import cli, datasets, models, training
+from utils.quiet import keras
+
+
+def compile_part(part, recipe, settings, total_steps):
+    """Give the learning part of a model its optimizer, loss and metric."""
+    schedule = training.make_schedule(recipe, settings.learning_rate, total_steps)
+    part.compile(
+        optimizer=keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay),
+        # The network ends in logits: the loss applies the softmax, once.
+        loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
+        metrics=["accuracy"],
+        jit_compile=False,  # compiling costs more than it saves on a CPU
+    )
+    part.optimizer.build(part.trainable_variables)
+
+
+def main(arguments=None):
+    """Train, keep the best weights by validation accuracy, test them once."""
+    settings = training.parse_settings(__doc__, arguments)
+    with tempfile.TemporaryDirectory() as spare:
+        train(settings, Path(spare))
+
+
+def train(settings, spare):
+    """One run with these settings; ``spare`` is a folder for data that the run alone needs."""
+    keras.utils.set_random_seed(settings.seed)
+    sets, dataset, store_folder = training.open_data(settings, spare)
+    model = models.build_model(settings.model)
+    model.summary(expand_nested=True)
+    part = models.learning_part(model)
+    train_set, cv_set = training.network_inputs(sets, model, store_folder, spare)
+    steps = datasets.steps_per_epoch(train_set, settings.batch_size)
+    recipe = training.recipe_of(settings.model)
+    compile_part(part, recipe, settings, steps * settings.epochs)
+
+    run = training.RunFolder(settings.logrun)
+    run.start(dataclasses.asdict(settings), settings.resume)
+    callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
+    callback.restore(part)
+    augment = training.make_augment(train_set, settings.seed) if part is not model else None
+    part.fit(
+        datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.epoch, augment),
+        steps_per_epoch=steps,
+        initial_epoch=callback.epoch,
+        epochs=settings.epochs,
+        validation_data=datasets.evaluation_dataset(cv_set, 256).cache(),
+        callbacks=[callback],
+        verbose=0,
+    )
+
+    model.load_weights(callback.best_path)
+    model.save(run.work / "model.keras")
+    result = training.summarize(
+        settings, model, sets, dataset, callback.epoch, callback.seconds, model.predict_on_batch
+    )
+    run.finish(result)
+    training.report(result, sets)
+    print(f"model and scores: {run.final}; curves: tensorboard --logdir {settings.logdir} --host 127.0.0.1")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

@@ -1,0 +1,94 @@
+"""What every command of the course shares: one-line errors, exit statuses, progress bars."""
+
+import argparse
+import difflib
+import errno
+import sys
+from pathlib import Path
+
+from tqdm import tqdm
+
+
+class CourseError(Exception):
+    """A failed job, told to a person in one line: what is wrong, where, what to do."""
+
+
+class Parser(argparse.ArgumentParser):
+    """Argument parser that shows defaults and ends a bad call with one line and exit status 2."""
+
+    def __init__(self, **settings):
+        settings.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message):
+        """End with one line and status 2; an unknown flag is met with the nearest known one."""
+        unknown = message.removeprefix("unrecognized arguments: ").split()
+        if unknown and unknown[0].startswith("--") and message.startswith("unrecognized"):
+            name = unknown[0].split("=")[0]
+            near = difflib.get_close_matches(name, self._option_string_actions, n=1)
+            message = f"unknown flag {name}" + (f", did you mean {near[0]}?" if near else "")
+        self.exit(2, f"{self.prog}: error: {message} (--help explains every flag)\n")
+
+
+def positive_int(text):
+    """Argument type: a whole number above zero."""
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
+    return number
+
+
+def positive_float(text):
+    """Argument type: a finite number above zero."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = 0.0
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
+    return number
+
+
+def run(main, arguments=None):
+    """Call ``main(arguments)`` and return its exit status; expected failures become one line.
+
+    0 success, 1 a failed job, 2 a bad call (from the parser), 130 interrupted.
+    """
+    name = Path(sys.argv[0]).name
+    try:
+        return main(arguments) or 0
+    except CourseError as error:
+        message = str(error)
+    except KeyboardInterrupt:
+        print(f"\n{name}: interrupted; run the same command again to go on", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        return 1
+    except OSError as error:
+        where = error.filename or "the disk"
+        if error.errno == errno.ENOSPC:
+            message = f"no space left on {where}: free some and run the same command again"
+        elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
+            message = f"no permission for {where}: choose a folder that you may write to"
+        else:
+            raise
+    print(f"{name}: error: {message}", file=sys.stderr)
+    return 1
+
+
+def progress(items=None, **settings):
+    """Progress bar that appears after a second, on a terminal or in a notebook, and leaves none behind.
+
+    Takes what :class:`tqdm.tqdm` takes. In a pipe or a log file nothing is written.
+    """
+    in_notebook = "ipykernel" in sys.modules
+    settings = {"delay": 1, "leave": False, "dynamic_ncols": True, **settings}
+    return tqdm(
+        items,
+        disable=False if in_notebook else None,
+        file=sys.stdout if in_notebook else sys.stderr,
+        **settings,
+    )

@@ -1,0 +1,277 @@
+"""``tf.data`` from a store: streamed, shuffled, the same again from the same seed."""
+
+import itertools
+from pathlib import Path
+
+import numpy as np
+
+from utils import audio, cli, features, store
+from utils.cli import CourseError
+from utils.labels import LABELS, from_one_hot, one_hot
+from utils.quiet import tf
+from utils.splits import SETS
+
+BUFFER_CHUNKS = 32  # chunks read at a time and shuffled among each other: 2,048 rows
+PUBLISHED_PARTS = 7
+PUBLISHED_EXTRA_ROWS = 6  # train_y.bc of the published files has labels for no waveform at its end
+
+
+class ClipSet:
+    """One set of a store: inputs, labels and file names, row by row.
+
+    Attributes
+    ----------
+    inputs : list of store.StoredArray
+        The rows, in one array or in parts.
+    y : uint8 array, shape (n, 12)
+    names : list of str
+        ``label/file.wav`` of each row; empty for stores that carry no names.
+    """
+
+    def __init__(self, name, inputs, y, names=()):
+        self.name, self.inputs, self.y, self.names = name, inputs, y, list(names)
+        n_rows = sum(len(part) for part in inputs)
+        if n_rows != len(y):
+            raise CourseError(f"{inputs[0].path}: {n_rows} rows, but {len(y)} labels: make the store anew")
+
+    def __len__(self):
+        return len(self.y)
+
+    @property
+    def labels(self):
+        """Label name of each row."""
+        return from_one_hot(self.y)
+
+    def chunks(self):
+        """(part, chunk, first row) of every chunk, in row order."""
+        places, first = [], 0
+        for part in self.inputs:
+            for chunk in range(part.n_chunks):
+                places.append((part, chunk, first + chunk * part.chunk_rows))
+            first += len(part)
+        return places
+
+    def blocks(self):
+        """Rows and their labels, a chunk at a time, in row order."""
+        for part, chunk, first in self.chunks():
+            rows = part.read_chunk(chunk)
+            yield rows, self.y[first : first + len(rows)]
+
+    def with_inputs(self, array):
+        """The same clips with other inputs, such as a feature of them."""
+        return ClipSet(self.name, [array], self.y, self.names)
+
+
+def open_store(folder):
+    """Open train, cv and test of a folder of arrays.
+
+    Reads what ``python -m utils.prepare`` wrote, and the seven-part float64 files that the
+    original course published.
+
+    Parameters
+    ----------
+    folder : str or Path
+
+    Returns
+    -------
+    dict of str -> ClipSet
+
+    Raises
+    ------
+    CourseError
+        If the folder or an array is missing or damaged, or names in X and y differ.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise CourseError(f"{folder} is missing: run python -m utils.prepare, or check --path_to_data")
+    if (folder / "train_X1.bc").exists():
+        return {name: _open_published(folder, name) for name in SETS}
+    return {name: _open_set(folder, name) for name in SETS}
+
+
+def _open_set(folder, name):
+    X, y = store.open_array(folder / f"{name}_X.bc"), store.open_array(folder / f"{name}_y.bc")
+    if X.shape[1:] != (audio.CLIP_SAMPLES,) or X.dtype != np.int16:
+        raise CourseError(f"{X.path}: expected int16 of (n, {audio.CLIP_SAMPLES}), got {X.dtype} of {X.shape}")
+    if X.names != y.names:
+        raise CourseError(f"{y.path} belongs to other clips than {X.path}: run python -m utils.prepare")
+    return ClipSet(name, [X], _check_y(y), X.names)
+
+
+def _open_published(folder, name):
+    paths = [folder / f"{name}_X.bc"]
+    if name == "train":
+        paths = [folder / f"train_X{part}.bc" for part in range(1, PUBLISHED_PARTS + 1)]
+    parts = [store.open_published(path) for path in paths]
+    for part in parts:
+        if part.shape[1:] != (audio.CLIP_SAMPLES,):
+            raise CourseError(f"{part.path}: expected rows of {audio.CLIP_SAMPLES}, got {part.shape}")
+    y = _check_y(store.open_published(folder / f"{name}_y.bc"))
+    n_rows = sum(len(part) for part in parts)
+    if name == "train" and len(y) == n_rows + PUBLISHED_EXTRA_ROWS:
+        y = y[:n_rows]
+    return ClipSet(name, parts, y)
+
+
+def _check_y(array):
+    y = array[:]
+    if y.shape[1:] != (len(LABELS),) or not np.all((y == 0) | (y == 1)) or not np.all(y.sum(axis=1) == 1):
+        raise CourseError(f"{array.path}: expected one-hot rows of {len(LABELS)}, got {y.dtype} of {y.shape}")
+    return y.astype(np.uint8)
+
+
+def write_random_store(folder, n_clips, seed):
+    """A store of random waveforms and labels, to try code without data.
+
+    ``n_clips`` for train, an eighth of them each for cv and test.
+    """
+    rng = np.random.default_rng(seed)
+    settings = {"dataset": "random data", "labels": list(LABELS)}
+    for name in SETS:
+        n_rows = n_clips if name == "train" else max(1, n_clips // 8)
+        labels = [LABELS[i] for i in rng.integers(0, len(LABELS), n_rows)]
+        names = [f"{label}/{i:08x}_nohash_0.wav" for i, label in enumerate(labels)]
+        with store.ArrayWriter(Path(folder) / f"{name}_y.bc", (len(LABELS),), np.uint8, settings) as writer:
+            writer.append(one_hot(labels), names)
+        X_path = Path(folder) / f"{name}_X.bc"
+        with (
+            store.ArrayWriter(X_path, (audio.CLIP_SAMPLES,), np.int16, settings) as writer,
+            cli.progress(total=n_rows, desc=f"generating {name}", unit="clip") as bar,
+        ):
+            for start in range(0, n_rows, store.CHUNK_ROWS):
+                block = names[start : start + store.CHUNK_ROWS]
+                rows = rng.normal(0, 3000, (len(block), audio.CLIP_SAMPLES)).round()
+                writer.append(rows.clip(-32768, 32767).astype(np.int16), block)
+                bar.update(len(block))
+
+
+def log_mel_set(clip_set, folder):
+    """The same clips as log-mel spectrograms (float32), computed once and kept in ``folder``.
+
+    Parameters
+    ----------
+    clip_set : ClipSet
+        Of waveforms.
+    folder : str or Path
+        Gets ``<set>_X_log_mel.bc``; one that is there from the same waveforms is used as it is.
+
+    Returns
+    -------
+    ClipSet
+    """
+    path = Path(folder) / f"{clip_set.name}_X_log_mel.bc"
+    settings = {"feature": "log_mel", "version": 1, "of": [part.fingerprint for part in clip_set.inputs]}
+    if not store.is_done(path, settings):
+        with (
+            store.ArrayWriter(path, (features.N_FRAMES, features.N_MELS), np.float32, settings) as writer,
+            cli.progress(total=len(clip_set), desc=f"computing {path.name}", unit="clip") as bar,
+        ):
+            for samples, _ in clip_set.blocks():
+                writer.append(features.log_mel(audio.to_waveform(samples)))
+                bar.update(len(samples))
+    return clip_set.with_inputs(store.open_array(path))
+
+
+def epoch_batches(clip_set, batch_size, rng):
+    """Every row of a set once, in random order, in batches; the last one may be smaller.
+
+    Chunks are read in random order, 32 at a time, and rows shuffled among these.
+
+    Parameters
+    ----------
+    clip_set : ClipSet
+    batch_size : int
+    rng : numpy.random.Generator
+
+    Yields
+    ------
+    tuple of arrays
+        Inputs as stored, one-hot labels.
+    """
+    places = clip_set.chunks()
+    order = rng.permutation(len(places))
+    left_X, left_y = None, None
+    for start in range(0, len(order), BUFFER_CHUNKS):
+        group = [places[index] for index in order[start : start + BUFFER_CHUNKS]]
+        X = [part.read_chunk(chunk) for part, chunk, _ in group]
+        y = [clip_set.y[first : first + len(rows)] for rows, (_, _, first) in zip(X, group)]
+        if left_X is not None and len(left_X):
+            X.append(left_X)
+            y.append(left_y)
+        X, y = np.concatenate(X), np.concatenate(y)
+        shuffled = rng.permutation(len(X))
+        n_full = len(X) - len(X) % batch_size
+        for first in range(0, n_full, batch_size):
+            rows = shuffled[first : first + batch_size]
+            yield X[rows], y[rows]
+        left_X, left_y = X[shuffled[n_full:]], y[shuffled[n_full:]]
+    if left_X is not None and len(left_X):
+        yield left_X, left_y
+
+
+def steps_per_epoch(clip_set, batch_size):
+    """Batches that an epoch of a set has."""
+    return -(-len(clip_set) // batch_size)
+
+
+def training_dataset(clip_set, batch_size, seed, first_epoch=0, augment=None):
+    """Endless shuffled batches of a set, epoch after epoch, as float32 inputs and labels.
+
+    Parameters
+    ----------
+    clip_set : ClipSet
+    batch_size : int
+    seed : int
+        The same seed and epoch give the same batches.
+    first_epoch : int
+        Where a resumed run goes on.
+    augment : callable, optional
+        Takes inputs, labels and (epoch, step); see :class:`utils.frontend.Augment`.
+    """
+
+    def generate():
+        for epoch in itertools.count(first_epoch):
+            rng = np.random.default_rng([seed, epoch])
+            for step, (X, y) in enumerate(epoch_batches(clip_set, batch_size, rng)):
+                yield X, y, np.array([epoch, step], np.int32)
+
+    def finish(X, y, moment):
+        X, y = _to_model_scale(X), tf.cast(y, tf.float32)
+        return augment(X, y, moment) if augment else (X, y)
+
+    dataset = tf.data.Dataset.from_generator(
+        generate, output_signature=(*_signature(clip_set), tf.TensorSpec((2,), tf.int32))
+    )
+    dataset = dataset.map(finish, num_parallel_calls=1).prefetch(4)
+    return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+
+
+def evaluation_dataset(clip_set, batch_size):
+    """Batches of a set in row order, each row once, as float32 inputs and labels."""
+
+    def generate():
+        for X, y in clip_set.blocks():
+            for start in range(0, len(X), batch_size):
+                yield X[start : start + batch_size], y[start : start + batch_size]
+
+    dataset = tf.data.Dataset.from_generator(generate, output_signature=_signature(clip_set))
+    dataset = dataset.map(lambda X, y: (_to_model_scale(X), tf.cast(y, tf.float32))).prefetch(2)
+    n_batches = sum(-(-n_rows // batch_size) for n_rows in _chunk_lengths(clip_set))
+    return dataset.apply(tf.data.experimental.assert_cardinality(n_batches))
+
+
+def _chunk_lengths(clip_set):
+    for part in clip_set.inputs:
+        for chunk in range(part.n_chunks):
+            yield min(part.chunk_rows, len(part) - chunk * part.chunk_rows)
+
+
+def _signature(clip_set):
+    part = clip_set.inputs[0]
+    return tf.TensorSpec((None, *part.shape[1:]), part.dtype), tf.TensorSpec((None, len(LABELS)), tf.uint8)
+
+
+def _to_model_scale(X):
+    """Waveforms (stored as 16-bit counts) to amplitudes in [-1, 1); features as float32."""
+    is_waveform = X.shape.rank == 2 and X.shape[1] == audio.CLIP_SAMPLES
+    return tf.cast(X, tf.float32) / 32768.0 if is_waveform else tf.cast(X, tf.float32)

@@ -1,0 +1,93 @@
+"""How good a model is, and how sure that is: scores, intervals, the submission file."""
+
+import csv
+import hashlib
+import io
+from pathlib import Path
+
+import numpy as np
+from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from utils import files
+from utils.labels import LABELS
+from utils.splits import parse_name
+
+RESAMPLES = 2000
+
+
+def accuracy_interval(correct, speakers=None, seed=0):
+    """95 % interval of an accuracy, by bootstrap over speakers.
+
+    Clips of one speaker succeed or fail together, so speakers are drawn with
+    replacement, each with all clips (Efron & Tibshirani 1993, chapter 8).
+
+    Parameters
+    ----------
+    correct : bool array, shape (n,)
+    speakers : sequence of str, length n, optional
+        Without it, the interval is over clips, and too narrow if speakers repeat.
+    seed : int
+
+    Returns
+    -------
+    tuple of float
+        Low and high end.
+    """
+    correct = np.asarray(correct, float)
+    group = np.arange(len(correct)) if speakers is None else np.unique(speakers, return_inverse=True)[1]
+    clips, hits = np.bincount(group), np.bincount(group, weights=correct)
+    rng = np.random.default_rng(seed)
+    draws = rng.multinomial(len(clips), np.full(len(clips), 1 / len(clips)), RESAMPLES)
+    accuracies = (draws @ hits) / (draws @ clips)
+    low, high = np.quantile(accuracies, [0.025, 0.975])
+    return float(low), float(high)
+
+
+def score(y_true, y_predicted, names=()):
+    """All that is reported of a test.
+
+    Parameters
+    ----------
+    y_true, y_predicted : int arrays, shape (n,)
+        Label indices.
+    names : list of str
+        ``label/file.wav`` of each clip, from which its speaker is known; empty if unknown.
+
+    Returns
+    -------
+    dict
+        ``accuracy``, ``interval``, ``per_label`` and ``confusion`` (rows are true labels).
+    """
+    y_true, y_predicted = np.asarray(y_true), np.asarray(y_predicted)
+    correct = y_true == y_predicted
+    speakers = [parse_name(Path(name))[0] for name in names] or None
+    indices = range(len(LABELS))
+    by_label = precision_recall_fscore_support(y_true, y_predicted, labels=indices, zero_division=0)
+    return {
+        "accuracy": float(correct.mean()),
+        "interval": list(accuracy_interval(correct, speakers)),
+        "per_label": {
+            label: {key: float(values[i]) for key, values in zip(("precision", "recall", "f1"), by_label)}
+            for i, label in enumerate(LABELS)
+        },
+        "confusion": confusion_matrix(y_true, y_predicted, labels=indices).tolist(),
+    }
+
+
+def hash_names(names):
+    """Twelve hex digits that name a list of files, whatever their order."""
+    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
+
+
+def write_submission(path, rows):
+    """Write a Kaggle submission: header ``fname,label``, then a row for each clip.
+
+    Parameters
+    ----------
+    path : str or Path
+    rows : iterable of (str, str)
+        File name and label.
+    """
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([("fname", "label"), *rows])
+    files.write_text(path, text.getvalue())

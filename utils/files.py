@@ -1,0 +1,129 @@
+"""Files and folders that are there whole or not at all, whenever a run is killed."""
+
+import contextlib
+import json
+import os
+import shutil
+from pathlib import Path
+
+from utils.cli import CourseError
+
+
+def _beside(target, ending):
+    return target.with_name(f".{target.name}.{ending}")
+
+
+def remove(path):
+    """Remove a file, a link or a whole folder; nothing happens where there is none."""
+    path = Path(path)
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def replace(source, target):
+    """Rename ``source`` to ``target``, whatever stood there; both on one file system.
+
+    A folder cannot be swapped in one step: the old one is set aside first, and
+    :func:`recover` puts it back if the run was killed between the two renames.
+    """
+    source, target = Path(source), Path(target)
+    old = _beside(target, "old")
+    if target.is_dir():
+        remove(old)
+        target.rename(old)
+    source.replace(target)
+    remove(old)
+
+
+def recover(target):
+    """Finish or undo what a killed run left beside ``target``; return whether it holds something."""
+    target = Path(target)
+    old = _beside(target, "old")
+    if old.exists():
+        if target.exists():
+            remove(old)
+        else:
+            old.rename(target)
+    return target.exists()
+
+
+@contextlib.contextmanager
+def work_folder(target):
+    """Empty hidden folder beside ``target``, gone when the block ends; a killed run's is cleared first."""
+    partial = _beside(Path(target), "partial")
+    remove(partial)
+    partial.mkdir(parents=True)
+    try:
+        yield partial
+    finally:
+        remove(partial)
+
+
+@contextlib.contextmanager
+def new_folder(target):
+    """Folder to fill that becomes ``target`` only when the block ends well.
+
+    Work goes to a hidden sibling, so a killed run never looks finished.
+    """
+    recover(target)
+    with work_folder(target) as partial:
+        yield partial
+        replace(partial, target)
+
+
+def write_text(path, text):
+    """Write a text file (UTF-8) in one step: readers see the old content or the new."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = _beside(path, "partial")
+    try:
+        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)
+
+
+def write_json(path, content):
+    """Write ``content`` as JSON in one step."""
+    write_text(path, json.dumps(content, indent=1, ensure_ascii=False) + "\n")
+
+
+def read_json(path):
+    """Content of a JSON file, or None where there is no such file.
+
+    Raises
+    ------
+    CourseError
+        If the file is there but is not JSON.
+    """
+    try:
+        return json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        return None
+    except ValueError as error:
+        raise CourseError(f"{path} is damaged ({error}): remove it and run again") from error
+
+
+def require_space(folder, n_bytes):
+    """Raise CourseError unless the disk that holds ``folder`` has ``n_bytes`` free."""
+    folder = Path(folder).absolute()
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < n_bytes:
+        raise CourseError(
+            f"{folder} has {free / 1e6:,.0f} MB free and {n_bytes / 1e6:,.0f} MB are needed: "
+            "free some space or choose another folder"
+        )
+
+
+def link_or_copy(source, target):
+    """Hard link ``source`` at ``target``; a copy where the file system has no links."""
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:
+        shutil.copyfile(source, target)

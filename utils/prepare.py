@@ -1,0 +1,110 @@
+"""From ``data/raw`` to arrays that the training scripts read; what is done already is skipped.
+
+python -m utils.prepare
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+
+from utils import audio, cli, files, splits, store
+from utils.labels import LABELS, one_hot
+
+BATCH_CLIPS = 512
+
+
+def persist_raw(clips, folder, settings):
+    """Write the clips of each set as ``<set>_X.bc`` (int16 waveforms) and ``<set>_y.bc`` (one-hot).
+
+    Rows are in a random order, the same each time, so that any stretch of them is a fair
+    mixture of labels and speakers.
+
+    Parameters
+    ----------
+    clips : list of splits.Clip
+    folder : str or Path
+    settings : dict
+        Kept in the arrays' manifests; arrays made with the same settings are left alone.
+
+    Returns
+    -------
+    int
+        Clips written; 0 if all arrays were there.
+    """
+    folder = Path(folder)
+    written = 0
+    files.require_space(folder, 2.2 * audio.CLIP_SAMPLES * len(clips))
+    for name in splits.SETS:
+        group = [clip for clip in clips if clip.set == name]
+        rng = np.random.default_rng([splits.SEED, splits.SETS.index(name)])
+        group = [group[i] for i in rng.permutation(len(group))]
+        names = [f"{clip.label}/{clip.path.name}" for clip in group]
+        # X is finished last: with it y is known to be there.
+        X_path, y_path = folder / f"{name}_X.bc", folder / f"{name}_y.bc"
+        mine = {**settings, "set": name}
+        if store.is_done(X_path, mine) and store.is_done(y_path, mine):
+            continue
+        with store.ArrayWriter(y_path, (len(LABELS),), np.uint8, mine) as writer:
+            writer.append(one_hot([clip.label for clip in group]), names)
+        with (
+            store.ArrayWriter(X_path, (audio.CLIP_SAMPLES,), np.int16, mine) as writer,
+            cli.progress(total=len(group), desc=f"storing {X_path.name}", unit="clip") as bar,
+        ):
+            for start in range(0, len(group), BATCH_CLIPS):
+                batch = group[start : start + BATCH_CLIPS]
+                samples = [audio.read_wav(clip.path, audio.CLIP_SAMPLES) for clip in batch]
+                rows = np.stack([audio.fit_second(clip) for clip in samples])
+                writer.append(rows, names[start : start + BATCH_CLIPS])
+                bar.update(len(batch))
+        written += len(group)
+    return written
+
+
+def prepare(raw="data/raw", main="data/main", sample="data/sample"):
+    """Split, balance and persist in one go.
+
+    Returns
+    -------
+    splits.Split
+        What the split did.
+    int
+        Clips written to arrays; 0 if all was done before.
+    """
+    result = splits.split(raw, main, sample)
+    note = files.read_json(Path(main) / "split.json")
+    settings = {"dataset": note["dataset"], "inputs": note["inputs"], "labels": list(LABELS)}
+    written = 0
+    for folder, clips in (
+        (Path(main), splits.balance(splits.list_clips(main))),
+        (Path(sample), splits.list_clips(sample)),
+    ):
+        written += persist_raw(clips, folder / "preprocessed", {**settings, "folder": folder.name})
+    return result, written
+
+
+def main(arguments=None):
+    """Command line of ``python -m utils.prepare``."""
+    parser = cli.Parser(prog="python -m utils.prepare", description="Split, balance and persist the recordings.")
+    parser.add_argument("--raw", default="data/raw", help="recordings in Kaggle's layout")
+    parser.add_argument("--main", default="data/main", help="gets the full split and its arrays")
+    parser.add_argument("--sample", default="data/sample", help="gets the small split and its arrays")
+    options = parser.parse_args(arguments)
+    start = time.perf_counter()
+    result, written = prepare(options.raw, options.main, options.sample)
+    n_clips = sum(sum(by_label.values()) for by_label in result.counts.values())
+    if not result.made and not written:
+        print(f"{options.main}: {n_clips} clips, nothing to do")
+        return
+    for warning in result.warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{options.main}: " + ", ".join(f"{name} {sum(c.values())}" for name, c in result.counts.items()))
+    if result.skipped:
+        print(f"{len(result.skipped)} files passed over, listed with reasons in {options.main}/skipped.csv")
+    seconds = time.perf_counter() - start
+    print(f"{options.main}/preprocessed, {options.sample}/preprocessed: {written} clips in {seconds:.1f} s")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))

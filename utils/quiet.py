@@ -1,0 +1,44 @@
+"""TensorFlow and Keras, imported without the notes on processors and GPU drivers they start with.
+
+``TF_CPP_MIN_LOG_LEVEL=0`` in the environment shows the notes, to find out why a GPU is not used.
+"""
+
+import os
+import sys
+import tempfile
+import warnings
+from contextlib import contextmanager
+
+
+@contextmanager
+def _held_back_stderr():
+    """Hold back what C++ code writes to the error stream; show it if the block fails."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notes.seek(0)
+            os.write(kept, notes.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+
+
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+with _held_back_stderr():
+    import keras
+    import tensorflow as tf
+
+    tf.config.list_logical_devices()  # looks for GPUs now, while the notes are held back
+
+# Keras tells that a tf.data.Dataset is not shuffled again; ours is shuffled already.
+warnings.filterwarnings("ignore", message="`shuffle=True` was passed", category=UserWarning)
+
+__all__ = ["keras", "tf"]
