@@ -61,6 +61,7 @@ def train(settings, spare):
         epochs=settings.epochs,
         validation_data=datasets.evaluation_dataset(cv_set, 256).cache(),
         callbacks=[callback],
+        shuffle=False,  # the data set does that
         verbose=0,
     )
 

@@ -25,8 +25,8 @@ def plot_counts(ax, counts):
         places = np.arange(len(by_label)) + (offset - (len(counts) - 1) / 2) * width
         ax.bar(places, list(by_label.values()), width, label=name, color=SET_COLOURS[name])
     ax.set_xticks(range(len(by_label)), by_label, rotation=45, ha="right")
-    ax.set(yscale="log", ylabel="clips (logarithmic)")
-    ax.legend(title="set", ncols=len(counts))
+    ax.set(yscale="log", ylim=(1, None), ylabel="clips (logarithmic)")
+    ax.legend(ncols=len(counts), loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
 
 
@@ -59,7 +59,7 @@ def plot_silence_stretches(ax, starts_by_recording):
             ax.broken_barh(pieces, (row - 0.4, 0.8), color=SET_COLOURS[name], label=name if row == 0 else None)
     ax.set_yticks(range(len(starts_by_recording)), [name.replace("_", " ") for name in starts_by_recording])
     ax.set(xlabel="time in the recording (s)")
-    ax.legend(title="set", ncols=3, loc="upper center", bbox_to_anchor=(0.5, 1.25))
+    ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
 
 

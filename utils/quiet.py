@@ -6,7 +6,6 @@
 import os
 import sys
 import tempfile
-import warnings
 from contextlib import contextmanager
 
 
@@ -37,8 +36,5 @@ with _held_back_stderr():
     import tensorflow as tf
 
     tf.config.list_logical_devices()  # looks for GPUs now, while the notes are held back
-
-# Keras tells that a tf.data.Dataset is not shuffled again; ours is shuffled already.
-warnings.filterwarnings("ignore", message="`shuffle=True` was passed", category=UserWarning)
 
 __all__ = ["keras", "tf"]

@@ -1,0 +1,1 @@
+"""Measurements, run by hand: each module prints a table, with ``--json`` one object a line."""

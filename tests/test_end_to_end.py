@@ -1,0 +1,62 @@
+"""Guards: the main job, from recordings to a submission, as a user types it."""
+
+import csv
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from conftest import tree
+
+ROOT = Path(__file__).parents[1]
+
+
+def run(folder, *command):
+    done = subprocess.run(
+        [sys.executable, *command],
+        cwd=folder,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def accuracy_of(solution, submission):
+    with open(solution, newline="") as truth, open(submission, newline="") as answers:
+        said, heard = dict(csv.reader(truth)), dict(csv.reader(answers))
+    assert list(said) == list(heard)
+    return sum(said[name] == heard[name] for name in said if name != "fname") / (len(said) - 1)
+
+
+def test_built_in_voices_from_nothing_to_a_submission(tmp_path):
+    assert "built-in voices, 40 speakers" in run(tmp_path, "-m", "utils.voices", "--speakers", "40")
+    assert "nothing to do" in run(tmp_path, "-m", "utils.voices", "--speakers", "40")
+    run(tmp_path, "-m", "utils.prepare")
+    before = tree(tmp_path / "data")
+    assert "nothing to do" in run(tmp_path, "-m", "utils.prepare")
+    assert tree(tmp_path / "data") == before
+    assert "built-in voices (files " in run(tmp_path, str(ROOT / "train_keras.py"), "--epochs", "40")
+    run(tmp_path, str(ROOT / "predict.py"), "--submission", "submission.csv")
+    accuracy = accuracy_of(tmp_path / "data/raw/voices_solution.csv", tmp_path / "submission.csv")
+    assert accuracy > 0.5  # chance is 1/12; unknown words and voices are new
+
+
+@pytest.mark.recordings
+def test_the_real_archive_from_zip_to_submission(tmp_path, archive):
+    run(tmp_path, "-m", "utils.sources", "archive", str(archive))
+    assert "nothing to do" in run(tmp_path, "-m", "utils.sources", "archive", str(archive))
+    run(tmp_path, "-m", "utils.prepare")
+    note = json.loads((tmp_path / "data/main/split.json").read_text())
+    assert note["dataset"] == f"recordings ({archive.name})"
+    assert note["warnings"] == []
+    run(tmp_path, str(ROOT / "train_keras.py"), "--epochs", "30")
+    result = json.loads((tmp_path / "runs/latest/result.json").read_text())
+    assert result["cv_accuracy"] > 0.81  # the original's headline
+    run(tmp_path, str(ROOT / "predict.py"), "--submission", "submission.csv")
+    with open(tmp_path / "submission.csv") as ours, open(tmp_path / "data/raw/sample_submission.csv") as sample:
+        assert [line.split(",")[0] for line in ours] == [line.split(",")[0] for line in sample]

@@ -1,0 +1,233 @@
+"""Guards: flags mean what they say, a run is resumed exactly, an old run is kept until a new one has ended."""
+
+import csv
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import train_keras
+from utils import cli, evaluation, models, training
+from utils.labels import LABELS
+from utils.quiet import keras
+
+ROOT = Path(__file__).parents[1]
+RANDOM = ["--random_data", "--random_examples", "96", "--batch_size", "32"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def train(*flags):
+    keras.backend.clear_session()
+    assert cli.run(train_keras.main, [*RANDOM, *flags]) == 0
+
+
+def test_conv1d_is_the_originals_network():
+    model = models.build_model("conv1d")
+    assert model.count_params() == 28_366_616
+    assert round(models.count_macs(model) / 1e9, 2) == 2.43
+    assert model.input_shape == (None, 16000)
+    assert model.output_shape == (None, 12)
+
+
+def test_the_default_model_is_compact_and_takes_raw_waveforms():
+    model = models.build_model()
+    assert model.count_params() <= 100_000
+    assert models.count_macs(model) <= 20_000_000
+    logits = model(np.random.default_rng(0).normal(0, 0.1, (2, 16000)).astype(np.float32))
+    assert logits.shape == (2, 12)
+    assert not np.allclose(np.sum(logits, axis=1), 1)  # logits, not probabilities
+
+
+@pytest.mark.parametrize(
+    ("flags", "value"),
+    [([], False), (["--random_data"], True), (["--random_data=True"], True), (["--random_data=False"], False)],
+)
+def test_random_data_false_means_false(flags, value):
+    assert training.parse_settings("", flags).random_data is value
+
+
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--epoch", "3"], "unknown flag --epoch, did you mean --epochs?"),
+        (["--model", "conv2d"], "no model 'conv2d', did you mean conv1d?"),
+        (["--epochs", "0"], "'0' is not a whole number above zero"),
+        (["--learning_rate", "fast"], "'fast' is not a number above zero"),
+        (["--random_data=perhaps"], "'perhaps' is neither True nor False"),
+        (["--logrun", "../elsewhere"], "'../elsewhere' is no name for a folder"),
+    ],
+)
+def test_a_bad_flag_ends_with_one_line_and_status_2(flags, line, capsys, folder):
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(train_keras.main, flags)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert line in error
+    assert error.count("\n") == 1
+    assert not list(folder.iterdir())
+
+
+def test_missing_data_is_one_line_and_status_1(capsys, folder):
+    assert cli.run(train_keras.main, ["--path_to_data", "nowhere"]) == 1
+    assert "nowhere is missing: run python -m utils.prepare" in capsys.readouterr().err
+    assert not list(folder.iterdir())
+
+
+def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys):
+    train("--max_steps", "2", "--epochs", "3")
+    run = folder / "runs" / "latest"
+    files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+    assert files == [
+        "best/model.weights.h5",
+        "config.json",
+        "labels.txt",
+        "last/checkpoint.npz",
+        "log.csv",
+        "model.keras",
+        "result.json",
+    ]
+    assert [p.name for p in (folder / "runs").iterdir()] == ["latest"]
+    assert (run / "labels.txt").read_text().split() == list(LABELS)
+    result = json.loads((run / "result.json").read_text())
+    assert set(result) == {
+        *("dataset", "dataset_hash", "model", "parameters", "macs", "epochs", "seconds", "cv_accuracy"),
+        *("test_accuracy", "test_interval", "per_label", "confusion"),
+    }
+    assert result["dataset"] == "random data"
+    assert np.sum(result["confusion"]) == 12
+    assert result["test_interval"][0] <= result["test_accuracy"] <= result["test_interval"][1]
+    with open(run / "log.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["step"], row["epoch"], row["split"]) for row in rows] == [("2", "1", "train"), ("2", "1", "cv")]
+    assert "train: X (96, 16000), y (96, 12)" in capsys.readouterr().out
+
+
+def test_tensorboard_has_training_and_validation_by_global_step(folder):
+    train("--epochs", "3")
+    events = EventAccumulator(str(folder / "tf_logs" / "latest"), size_guidance={"tensors": 0}).Reload()
+    tags = events.Tags()
+    wanted = {"loss/train", "loss/cv", "accuracy/train", "accuracy/cv", "learning_rate"}
+    assert wanted <= set(tags["tensors"])
+    assert tags["graph"]
+    assert any("conv1d" in tag for tag in tags["tensors"])  # histograms of weights
+    for tag in wanted:
+        assert [event.step for event in events.Tensors(tag)] == [3, 6, 9]
+
+
+def weights(run):
+    with np.load(run / "last" / "checkpoint.npz") as saved:
+        return {name: saved[name] for name in saved.files if name.startswith("variable")}
+
+
+def log(run):
+    with open(run / "log.csv", newline="") as file:
+        return [(row["step"], row["split"], row["loss"], row["accuracy"]) for row in csv.DictReader(file)]
+
+
+def test_a_killed_run_is_resumed_exactly(folder):
+    command = [sys.executable, str(ROOT / "train_keras.py"), *RANDOM, "--epochs", "5", "--logrun"]
+    subprocess.run([*command, "whole"], check=True, capture_output=True)
+    process = subprocess.Popen([*command, "killed"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    for line in process.stdout:
+        if line.startswith("epoch   2"):
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+    assert not (folder / "runs" / "killed").exists()
+    resumed = [sys.executable, str(ROOT / "train_keras.py"), "--resume", "--logrun", "killed"]
+    done = subprocess.run(resumed, check=True, capture_output=True, text=True)
+    assert "resumed after epoch" in done.stdout
+    whole, killed = (folder / "runs" / name for name in ("whole", "killed"))
+    assert log(whole) == log(killed)
+    ours, theirs = weights(whole), weights(killed)
+    assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
+    results = [json.loads((run / "result.json").read_text()) for run in (whole, killed)]
+    for result in results:
+        del result["seconds"]
+    assert results[0] == results[1]
+
+
+def test_a_resumed_run_refuses_other_settings(capsys):
+    train("--epochs", "1")
+    with pytest.raises(SystemExit) as stopped:
+        training.parse_settings("", ["--resume", "--seed", "7"])
+    assert stopped.value.code == 2
+    assert "--seed was 0" in capsys.readouterr().err
+    assert training.parse_settings("", ["--resume", "--epochs", "4"]).batch_size == 32
+
+
+def test_resume_without_a_run_says_so(capsys):
+    assert cli.run(train_keras.main, ["--resume"]) == 1
+    assert "no run to go on with" in capsys.readouterr().err
+
+
+def test_an_old_run_stays_until_the_new_one_has_ended_well(folder, monkeypatch):
+    train("--max_steps", "1")
+    old = (folder / "runs" / "latest" / "result.json").read_bytes()
+
+    def fail(*_):
+        raise RuntimeError("the power went off")
+
+    with monkeypatch.context() as patch, pytest.raises(RuntimeError):
+        patch.setattr(training.RunCallback, "on_epoch_end", fail)
+        train("--max_steps", "1", "--seed", "5")
+    assert (folder / "runs" / "latest" / "result.json").read_bytes() == old
+    train("--max_steps", "1", "--seed", "5")
+    assert json.loads((folder / "runs" / "latest" / "config.json").read_text())["seed"] == 5
+
+
+def test_the_saved_model_takes_raw_waveforms_and_tests_as_in_training(folder):
+    train("--epochs", "2")
+    run = folder / "runs" / "latest"
+    model = keras.saving.load_model(run / "model.keras", safe_mode=True)
+    fresh = models.build_model()
+    fresh.load_weights(run / "best" / "model.weights.h5")
+    waveforms = np.random.default_rng(1).normal(0, 0.1, (4, 16000)).astype(np.float32)
+    np.testing.assert_allclose(model(waveforms), fresh(waveforms, training=False), atol=1e-5)
+
+
+def test_moving_averages_of_batch_norm_move():
+    """The original TensorFlow script's never did, so evaluation saw a network that nobody had trained."""
+    network = models.learning_part(models.build_model())
+    loss = keras.losses.CategoricalCrossentropy(from_logits=True)
+    network.compile(keras.optimizers.SGD(1e-9), loss, jit_compile=False)
+    rng = np.random.default_rng(0)
+    spectra = rng.normal(-6, 3, (32, 98, 40)).astype(np.float32)
+    y = np.eye(12, dtype=np.float32)[rng.integers(0, 12, 32)]
+    network.fit(np.tile(spectra, (500, 1, 1)), np.tile(y, (500, 1)), batch_size=32, shuffle=False, verbose=0)
+    layer = next(layer for layer in network.layers if isinstance(layer, keras.layers.BatchNormalization))
+    seen = keras.Model(network.input, layer.input)(spectra).numpy()
+    np.testing.assert_allclose(layer.moving_mean, seen.mean(axis=(0, 1)), atol=0.02)
+    np.testing.assert_allclose(layer.moving_variance, seen.var(axis=(0, 1)), rtol=0.05)
+
+
+def test_the_interval_is_over_speakers():
+    rng = np.random.default_rng(0)
+    correct = np.repeat(rng.random(40) < 0.8, 25)  # each of 40 speakers right or wrong throughout
+    over_clips = evaluation.accuracy_interval(correct)
+    over_speakers = evaluation.accuracy_interval(correct, np.repeat(np.arange(40).astype(str), 25))
+    widths = [high - low for low, high in (over_clips, over_speakers)]
+    assert over_speakers[0] < correct.mean() < over_speakers[1]
+    assert 4 < widths[1] / widths[0] < 6  # about the square root of 25
+
+
+def test_read_only_data_is_left_alone(folder, monkeypatch, capsys):
+    from utils import datasets
+
+    datasets.write_random_store(folder / "store", 64, 0)
+    monkeypatch.setattr("os.access", lambda *_: False)
+    before = sorted(p.name for p in (folder / "store").iterdir())
+    assert cli.run(train_keras.main, ["--path_to_data", "store", "--max_steps", "1"]) == 0
+    assert sorted(p.name for p in (folder / "store").iterdir()) == before
+    assert "store is read-only" in capsys.readouterr().out
