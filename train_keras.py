@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from utils import cli, datasets, models, training
+from utils import cli, datasets, flags, models, training
 from utils.quiet import keras
 
 
@@ -46,7 +46,7 @@ def train(settings, spare):
     part = models.learning_part(model)
     train_set, cv_set = training.network_inputs(sets, model, store_folder, spare)
     steps = datasets.steps_per_epoch(train_set, settings.batch_size)
-    recipe = training.recipe_of(settings.model)
+    recipe = flags.recipe_of(settings.model)
     compile_part(part, recipe, settings, steps * settings.epochs)
 
     run = training.RunFolder(settings.logrun)

@@ -1,5 +1,5 @@
 """Tools of the spoken-command course, one module a topic; imports run one way, top to bottom.
 
 cli, files, labels -> audio -> sources, voices, splits -> features -> store -> prepare
--> frontend -> datasets -> models -> training, evaluation; plots is a leaf.
+-> quiet -> frontend -> datasets -> models -> flags -> evaluation -> training; plots is a leaf.
 """

@@ -16,7 +16,7 @@ DEFAULT = "tc_resnet8_1.2"
 NETWORK = "network"  # name of the part of a model that comes after its front end
 
 
-def tc_resnet(channels, kernel_size=9, dropout=0.3):
+def tc_resnet(channels, kernel_size=9, dropout=0.5):
     """Temporal-convolution residual network on log-mel spectrograms.
 
     Mel bins are the channels of a 1-D convolution over time, so even the first layer sees
@@ -77,7 +77,7 @@ def conv1d():
 
 # Name -> builder of what comes after the front end; conv1d has none.
 NETWORKS = {
-    "tc_resnet8_1.2": lambda: tc_resnet((20, 28, 40, 56)),
+    "tc_resnet8_1.2": lambda: tc_resnet((20, 28, 40, 58), dropout=0.3),
     "conv1d": conv1d,
 }
 

@@ -54,8 +54,8 @@ def unpack(path, raw=RAW):
     there = describe_source(raw)["parts"]
     for part in PARTS:
         files.recover(raw / part)
-    done = [part for part in PARTS if there.get(part) == fingerprint and (raw / part).exists()]
-    if done and done == [part for part in PARTS if there.get(part) == fingerprint]:
+    mine = [part for part in PARTS if there.get(part) == fingerprint]
+    if mine and all((raw / part).exists() for part in mine):
         return []
 
     with files.work_folder(raw) as work:
@@ -85,9 +85,18 @@ def _move_in(found, raw, fingerprint, name):
 
 def _fingerprint(path):
     """Short hash that tells one download from another without reading all of it."""
-    state = path.stat()
-    text = f"{path.name} {state.st_size if path.is_file() else ''} {state.st_mtime_ns}"
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    digest = hashlib.sha256()
+    if path.is_dir():
+        for file in sorted(p for p in path.rglob("*") if p.is_file()):
+            digest.update(f"{file.relative_to(path)} {file.stat().st_size}\n".encode(errors="surrogateescape"))
+    else:
+        size = path.stat().st_size
+        digest.update(str(size).encode())
+        with open(path, "rb") as file:
+            digest.update(file.read(COPY_BYTES))
+            file.seek(max(0, size - COPY_BYTES))
+            digest.update(file.read())  # an archive's list of members, with checksums, is at its end
+    return digest.hexdigest()[:16]
 
 
 def _find_parts(folder):

@@ -4,6 +4,7 @@ An array is a folder. Beside bcolz's own files it holds ``manifest.json``: shape
 settings, a hash for each chunk and, where rows have files, their names in row order.
 """
 
+import contextlib
 import hashlib
 import json
 from pathlib import Path
@@ -47,8 +48,8 @@ class ArrayWriter:
         self._row_shape, self._dtype = tuple(row_shape), np.dtype(dtype)
 
     def __enter__(self):
-        self._folder = files.new_folder(self.path)
-        self._work = self._folder.__enter__()
+        self._stack = contextlib.ExitStack()
+        self._work = self._stack.enter_context(files.new_folder(self.path))
         # bcolz makes its root folder itself.
         self._array = bcolz.carray(
             np.empty((0, *self._row_shape), self._dtype),
@@ -70,9 +71,11 @@ class ArrayWriter:
         self._names.extend(names)
 
     def __exit__(self, *failure):
-        if failure[0] is None:
+        if failure[0] is not None:
+            return self._stack.__exit__(*failure)
+        with self._stack:
             self._finish()
-        return self._folder.__exit__(*failure)
+        return None
 
     def _finish(self):
         self._array.flush()

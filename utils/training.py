@@ -1,16 +1,14 @@
-"""What both training scripts share: settings and flags, the run folder, logs, checkpoints."""
+"""What both training scripts share: the run folder, logs, checkpoints, the result."""
 
-import argparse
 import dataclasses
 import os
 import shutil
 import time
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-from utils import cli, datasets, evaluation, files, models
+from utils import datasets, evaluation, files, flags, models
 from utils.cli import CourseError
 from utils.frontend import Augment
 from utils.labels import LABELS, SILENCE
@@ -18,115 +16,12 @@ from utils.quiet import keras, tf
 
 RUNS = Path("runs")
 NOISE_CLIPS = 1000  # of the training set's silence, mixed into other clips
-RANDOM_EPOCHS = 5  # there is nothing to learn from random data
 HISTOGRAMS = 20  # times in a run that histograms of the weights are written
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """How a model is trained unless flags say otherwise."""
-
-    epochs: int
-    batch_size: int
-    learning_rate: float
-    warm_up: float = 0.0  # share of all steps in which the rate rises
-    cosine: bool = False  # whether the rate then falls along a cosine
-    weight_decay: float = 0.0
-    label_smoothing: float = 0.0
-
-
-# The networks on log-mel spectrograms; and conv1d as the original trained it.
-DEFAULT_RECIPE = Recipe(200, 64, 4e-3, warm_up=0.03, cosine=True, weight_decay=0.01, label_smoothing=0.1)
-RECIPES = {"conv1d": Recipe(20, 32, 1e-4)}
-
-
-def recipe_of(model_name):
-    """Recipe of a model."""
-    return RECIPES.get(model_name, DEFAULT_RECIPE)
-
-
-def parse_bool(text):
-    """Argument type: True or False, written in any case."""
-    if text.lower() in ("true", "1", "yes"):
-        return True
-    if text.lower() in ("false", "0", "no"):
-        return False
-    raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
-
-
-def _run_name(text):
-    if not text or text.startswith(".") or any(c in text for c in '/\\:*?"<>|'):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name for a folder")
-    return text
-
-
-def _flag(default, type_, text, **settings):
-    return dataclasses.field(default=default, metadata={"type": type_, "help": text, **settings})
-
-
-def _by_model(key):
-    values = {name: getattr(recipe_of(name), key) for name in models.NETWORKS}
-    return ", ".join(f"{value} for {name}" for name, value in values.items())
-
-
-@dataclass
-class Settings:
-    """One training run; each field is a flag of both scripts."""
-
-    path_to_data: str = _flag("data/main/preprocessed", str, "folder of the arrays to train on")
-    random_data: bool = _flag(
-        False, parse_bool, "train on random data, to try the code", nargs="?", const=True, metavar="BOOL"
-    )
-    random_examples: int = _flag(512, cli.positive_int, "clips of random data", metavar="N")
-    model: str = _flag(models.DEFAULT, models.model_name, "one of " + ", ".join(models.NETWORKS), metavar="NAME")
-    epochs: int = _flag(
-        None, cli.positive_int, f"default: {_by_model('epochs')}, {RANDOM_EPOCHS} on random data", metavar="N"
-    )
-    batch_size: int = _flag(None, cli.positive_int, f"default: {_by_model('batch_size')}", metavar="N")
-    learning_rate: float = _flag(
-        None, cli.positive_float, f"highest rate; default: {_by_model('learning_rate')}", metavar="RATE"
-    )
-    seed: int = _flag(0, int, "of weights, order and augmentation: same seed, same result on a CPU")
-    logdir: str = _flag("tf_logs", str, "folder of TensorBoard logs")
-    logrun: str = _flag("latest", _run_name, "name of the run: runs/LOGRUN and LOGDIR/LOGRUN")
-    resume: bool = _flag(False, None, "go on with run LOGRUN where it was stopped", action="store_true")
-    max_steps: int = _flag(None, cli.positive_int, "stop after N steps (a smoke run)", metavar="N")
-
-    def __post_init__(self):
-        if self.random_data and self.epochs is None:
-            self.epochs = RANDOM_EPOCHS
-        for field in ("epochs", "batch_size", "learning_rate"):
-            if getattr(self, field) is None:
-                setattr(self, field, getattr(recipe_of(self.model), field))
-
-
-# What a resumed run may change; all else is as in the run's config.json.
-FREE_ON_RESUME = ("epochs", "resume", "max_steps", "logdir", "logrun")
-
-
 def parse_settings(description, arguments=None):
-    """Settings from the command line.
-
-    Those of a resumed run come from its folder; a flag that contradicts them is an error.
-    """
-    parser = cli.Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for field in dataclasses.fields(Settings):
-        details = dict(field.metadata)
-        if field.default not in (None, False):
-            details["help"] += f" (default: {field.default})"
-        if details.get("action"):
-            del details["type"]
-        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **details)
-    given = vars(parser.parse_args(arguments))
-    if not given.get("resume"):
-        return Settings(**given)
-    run = RunFolder(given.get("logrun", "latest"))
-    saved = run.saved_settings()
-    for name, value in given.items():
-        if name not in FREE_ON_RESUME and saved.get(name, value) != value:
-            parser.error(f"--{name} was {saved[name]} in {run.final} and cannot change on --resume")
-    free = {name: value for name, value in given.items() if name in FREE_ON_RESUME}
-    return Settings(**{**saved, "max_steps": None, **free})
+    """Settings from the command line; those of a resumed run come from its folder."""
+    return flags.parse(description, lambda logrun: RunFolder(logrun).saved_settings(), arguments)
 
 
 class RunFolder:
@@ -146,7 +41,7 @@ class RunFolder:
         config = files.read_json(folder / "config.json")
         if config is None:
             raise CourseError(f"{self.final} holds no run to go on with: start one without --resume")
-        names = {field.name for field in dataclasses.fields(Settings)}
+        names = {field.name for field in dataclasses.fields(flags.Settings)}
         return {name: value for name, value in config.items() if name in names}
 
     def start(self, config, resume):

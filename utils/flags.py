@@ -1,0 +1,122 @@
+"""The settings of a training run: the flags of both scripts, and what each model needs by default."""
+
+import argparse
+import dataclasses
+from dataclasses import dataclass
+
+from utils import cli, models
+
+RANDOM_EPOCHS = 5  # there is nothing to learn from random data
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """How a model is trained unless flags say otherwise."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    warm_up: float = 0.0  # share of all steps in which the rate rises
+    cosine: bool = False  # whether the rate then falls along a cosine
+    weight_decay: float = 0.0
+    label_smoothing: float = 0.0
+
+
+# The networks on log-mel spectrograms; and conv1d as the original trained it.
+DEFAULT_RECIPE = Recipe(110, 64, 4e-3, warm_up=0.03, cosine=True, weight_decay=0.01, label_smoothing=0.1)
+RECIPES = {"conv1d": Recipe(20, 32, 1e-4)}
+
+
+def recipe_of(model_name):
+    """Recipe of a model."""
+    return RECIPES.get(model_name, DEFAULT_RECIPE)
+
+
+def parse_bool(text):
+    """Argument type: True or False, written in any case."""
+    if text.lower() in ("true", "1", "yes"):
+        return True
+    if text.lower() in ("false", "0", "no"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
+
+
+def _run_name(text):
+    if not text or text.startswith(".") or any(c in text for c in '/\\:*?"<>|'):
+        raise argparse.ArgumentTypeError(f"{text!r} is no name for a folder")
+    return text
+
+
+def _flag(default, type_, text, **settings):
+    return dataclasses.field(default=default, metadata={"type": type_, "help": text, **settings})
+
+
+def _by_model(key):
+    values = {name: getattr(recipe_of(name), key) for name in models.NETWORKS}
+    return ", ".join(f"{value} for {name}" for name, value in values.items())
+
+
+@dataclass
+class Settings:
+    """One training run; each field is a flag of both scripts."""
+
+    path_to_data: str = _flag("data/main/preprocessed", str, "folder of the arrays to train on")
+    random_data: bool = _flag(
+        False, parse_bool, "train on random data, to try the code", nargs="?", const=True, metavar="BOOL"
+    )
+    random_examples: int = _flag(512, cli.positive_int, "clips of random data", metavar="N")
+    model: str = _flag(models.DEFAULT, models.model_name, "one of " + ", ".join(models.NETWORKS), metavar="NAME")
+    epochs: int = _flag(
+        None, cli.positive_int, f"default: {_by_model('epochs')}, {RANDOM_EPOCHS} on random data", metavar="N"
+    )
+    batch_size: int = _flag(None, cli.positive_int, f"default: {_by_model('batch_size')}", metavar="N")
+    learning_rate: float = _flag(
+        None, cli.positive_float, f"highest rate; default: {_by_model('learning_rate')}", metavar="RATE"
+    )
+    seed: int = _flag(0, int, "of weights, order and augmentation: same seed, same result on a CPU")
+    logdir: str = _flag("tf_logs", str, "folder of TensorBoard logs")
+    logrun: str = _flag("latest", _run_name, "name of the run: runs/LOGRUN and LOGDIR/LOGRUN")
+    resume: bool = _flag(False, None, "go on with run LOGRUN where it was stopped", action="store_true")
+    max_steps: int = _flag(None, cli.positive_int, "stop after N steps (a smoke run)", metavar="N")
+
+    def __post_init__(self):
+        if self.random_data and self.epochs is None:
+            self.epochs = RANDOM_EPOCHS
+        for field in ("epochs", "batch_size", "learning_rate"):
+            if getattr(self, field) is None:
+                setattr(self, field, getattr(recipe_of(self.model), field))
+
+
+# What a resumed run may change; all else is as in the run's config.json.
+FREE_ON_RESUME = ("epochs", "resume", "max_steps", "logdir", "logrun")
+
+
+def parse(description, read_saved, arguments=None):
+    """Settings from the command line.
+
+    Parameters
+    ----------
+    description : str
+        Of the script.
+    read_saved : callable
+        From the name of a run to the settings it was started with, for ``--resume``: a flag that
+        contradicts them is an error.
+    arguments : list of str, optional
+    """
+    parser = cli.Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    for field in dataclasses.fields(Settings):
+        details = dict(field.metadata)
+        if field.default not in (None, False):
+            details["help"] += f" (default: {field.default})"
+        if details.get("action"):
+            del details["type"]
+        parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **details)
+    given = vars(parser.parse_args(arguments))
+    if not given.get("resume"):
+        return Settings(**given)
+    saved = read_saved(given.get("logrun", Settings.logrun))
+    for name, value in given.items():
+        if name not in FREE_ON_RESUME and saved.get(name, value) != value:
+            parser.error(f"--{name} was {saved[name]} in that run and cannot change on --resume")
+    free = {name: value for name, value in given.items() if name in FREE_ON_RESUME}
+    return Settings(**{**saved, "max_steps": None, **free})
