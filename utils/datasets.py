@@ -11,7 +11,7 @@ from utils.labels import LABELS, from_one_hot, one_hot
 from utils.quiet import tf
 from utils.splits import SETS
 
-BUFFER_CHUNKS = 32  # chunks read at a time and shuffled among each other: 2,048 rows
+BUFFER_CHUNKS = 16  # chunks read at a time and shuffled among each other: 1,024 rows
 PUBLISHED_PARTS = 7
 PUBLISHED_EXTRA_ROWS = 6  # train_y.bc of the published files has labels for no waveform at its end
 
@@ -53,9 +53,8 @@ class ClipSet:
 
     def blocks(self):
         """Rows and their labels, a chunk at a time, in row order."""
-        for part, chunk, first in self.chunks():
-            rows = part.read_chunk(chunk)
-            yield rows, self.y[first : first + len(rows)]
+        for place in self.chunks():
+            yield _read(self, *place)
 
     def with_inputs(self, array):
         """The same clips with other inputs, such as a feature of them."""
@@ -175,7 +174,7 @@ def log_mel_set(clip_set, folder):
 def epoch_batches(clip_set, batch_size, rng):
     """Every row of a set once, in random order, in batches; the last one may be smaller.
 
-    Chunks are read in random order, 32 at a time, and rows shuffled among these.
+    Chunks are read in random order, 16 at a time, and rows shuffled among these.
 
     Parameters
     ----------
@@ -188,25 +187,31 @@ def epoch_batches(clip_set, batch_size, rng):
     tuple of arrays
         Inputs as stored, one-hot labels.
     """
-    places = clip_set.chunks()
-    order = rng.permutation(len(places))
-    left_X, left_y = None, None
+    chunks = clip_set.chunks()
+    order = rng.permutation(len(chunks))
+    left = clip_set.inputs[0][0:0], clip_set.y[0:0]  # rows too few for a batch go on with the next chunks
     for start in range(0, len(order), BUFFER_CHUNKS):
-        group = [places[index] for index in order[start : start + BUFFER_CHUNKS]]
-        X = [part.read_chunk(chunk) for part, chunk, _ in group]
-        y = [clip_set.y[first : first + len(rows)] for rows, (_, _, first) in zip(X, group)]
-        if left_X is not None and len(left_X):
-            X.append(left_X)
-            y.append(left_y)
-        X, y = np.concatenate(X), np.concatenate(y)
-        shuffled = rng.permutation(len(X))
-        n_full = len(X) - len(X) % batch_size
-        for first in range(0, n_full, batch_size):
-            rows = shuffled[first : first + batch_size]
-            yield X[rows], y[rows]
-        left_X, left_y = X[shuffled[n_full:]], y[shuffled[n_full:]]
-    if left_X is not None and len(left_X):
-        yield left_X, left_y
+        group = [chunks[index] for index in order[start : start + BUFFER_CHUNKS]]
+        n_rows = len(left[0]) + sum(part.rows_in_chunk(chunk) for part, chunk, _ in group)
+        X, y = (np.empty((n_rows, *rows.shape[1:]), rows.dtype) for rows in left)
+        # Rows are shuffled as they are copied in: batches are then plain slices.
+        places, filled = rng.permutation(n_rows), 0
+        for rows, labels in itertools.chain([left], (_read(clip_set, *place) for place in group)):
+            here = places[filled : filled + len(rows)]
+            X[here], y[here] = rows, labels
+            filled += len(rows)
+        n_full = n_rows - n_rows % batch_size
+        for begin in range(0, n_full, batch_size):
+            yield X[begin : begin + batch_size], y[begin : begin + batch_size]
+        left = X[n_full:], y[n_full:]
+    if len(left[0]):
+        yield left
+
+
+def _read(clip_set, part, chunk, first):
+    """Rows of a chunk and their labels."""
+    rows = part.read_chunk(chunk)
+    return rows, clip_set.y[first : first + len(rows)]
 
 
 def steps_per_epoch(clip_set, batch_size):
@@ -256,14 +261,8 @@ def evaluation_dataset(clip_set, batch_size):
 
     dataset = tf.data.Dataset.from_generator(generate, output_signature=_signature(clip_set))
     dataset = dataset.map(lambda X, y: (_to_model_scale(X), tf.cast(y, tf.float32))).prefetch(2)
-    n_batches = sum(-(-n_rows // batch_size) for n_rows in _chunk_lengths(clip_set))
+    n_batches = sum(-(-part.rows_in_chunk(chunk) // batch_size) for part, chunk, _ in clip_set.chunks())
     return dataset.apply(tf.data.experimental.assert_cardinality(n_batches))
-
-
-def _chunk_lengths(clip_set):
-    for part in clip_set.inputs:
-        for chunk in range(part.n_chunks):
-            yield min(part.chunk_rows, len(part) - chunk * part.chunk_rows)
 
 
 def _signature(clip_set):

@@ -6,7 +6,6 @@ import io
 from pathlib import Path
 
 import numpy as np
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
 
 from utils import files
 from utils.labels import LABELS
@@ -58,6 +57,8 @@ def score(y_true, y_predicted, names=()):
     dict
         ``accuracy``, ``interval``, ``per_label`` and ``confusion`` (rows are true labels).
     """
+    from sklearn.metrics import confusion_matrix, precision_recall_fscore_support  # slow to import
+
     y_true, y_predicted = np.asarray(y_true), np.asarray(y_predicted)
     correct = y_true == y_predicted
     speakers = [parse_name(Path(name))[0] for name in names] or None

@@ -54,12 +54,15 @@ def persist_raw(clips, folder, settings):
         ):
             for start in range(0, len(group), BATCH_CLIPS):
                 batch = group[start : start + BATCH_CLIPS]
-                samples = [audio.read_wav(clip.path, audio.CLIP_SAMPLES) for clip in batch]
-                rows = np.stack([audio.fit_second(clip) for clip in samples])
+                rows = np.stack(list(files.map_files(_read_second, [clip.path for clip in batch])))
                 writer.append(rows, names[start : start + BATCH_CLIPS])
                 bar.update(len(batch))
         written += len(group)
     return written
+
+
+def _read_second(path):
+    return audio.fit_second(audio.read_wav(path, audio.CLIP_SAMPLES))
 
 
 def prepare(raw="data/raw", main="data/main", sample="data/sample"):

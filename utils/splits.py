@@ -4,6 +4,7 @@ import csv
 import hashlib
 import io
 import itertools
+import os
 import shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -73,12 +74,20 @@ def read_list(path):
 def list_clips(folder):
     """Clips of a tree ``folder/<set>/<label>/*.wav``, in a fixed order."""
     folder = Path(folder)
-    return [
-        Clip(name, label, path)
-        for name in SETS
-        for label in LABELS
-        for path in sorted((folder / name / label).glob("*.wav"))
-    ]
+    return [Clip(name, label, path) for name in SETS for label in LABELS for path in list_wavs(folder / name / label)]
+
+
+def list_wavs(folder):
+    """Wav files of a folder by name; none if there is no such folder."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        return []
+    return [folder / name for name in sorted(os.listdir(folder)) if name.endswith(".wav")]
+
+
+def _list_recordings(audio_folder):
+    """Wav files of all words (and of the background noise), in a fixed order."""
+    return [path for word in sorted(os.listdir(audio_folder)) for path in list_wavs(audio_folder / word)]
 
 
 def count_clips(folder):
@@ -124,12 +133,13 @@ def split(raw="data/raw", main="data/main", sample="data/sample", seed=SEED):
         skipped = [(row["file"], row["reason"]) for row in _read_csv(main / "skipped.csv")]
         return Split(count_clips(main), skipped, note["warnings"], made=False)
 
-    plan, skipped = _plan(raw)
+    known = {}
+    plan, skipped = _plan(raw, known)
     (main / "split.json").unlink(missing_ok=True)
     with files.work_folder(main / "tree") as tree, files.work_folder(sample / "tree") as small:
         _fill(tree, plan)
         _cut_silence(tree, raw, plan, skipped)
-        report = audit(tree)
+        report = audit(tree, known)
         _draw_sample(tree, small, seed)
         for name in SETS:
             files.replace(tree / name, main / name)
@@ -157,7 +167,7 @@ def _describe_inputs(raw, seed):
     """Hash of all that decides the split: names, sizes and times of the recordings, the lists."""
     train = raw / "train"
     lines = [f"{VERSION} {seed}"]
-    for path in sorted((train / "audio").glob("*/*.wav")):
+    for path in _list_recordings(train / "audio"):
         state = path.stat()
         lines.append(f"{path.relative_to(train)} {state.st_size} {state.st_mtime_ns}")
     for name in ("validation_list.txt", "testing_list.txt"):
@@ -181,7 +191,7 @@ def _read_csv(path):
         return list(csv.DictReader(file))
 
 
-def _plan(raw):
+def _plan(raw, known):
     """Which recording goes where: rows of (set, label, file name, recording), and what is passed over."""
     train = raw / "train"
     listed = dict.fromkeys(read_list(train / "validation_list.txt"), "cv")
@@ -189,7 +199,7 @@ def _plan(raw):
         if name in listed:
             raise LeakError(f"{name} is in both lists: take it out of one of {train}/*_list.txt")
         listed[name] = "test"
-    recordings = sorted(p for p in (train / "audio").glob("*/*.wav") if p.parent.name != NOISE_FOLDER)
+    recordings = [path for path in _list_recordings(train / "audio") if path.parent.name != NOISE_FOLDER]
     names = {f"{path.parent.name}/{path.name}" for path in recordings}
     missing = sorted(set(listed) - names)
     if missing:
@@ -198,15 +208,14 @@ def _plan(raw):
     order = {"test": 0, "cv": 1, "train": 2}  # of the same audio in two sets, train's copy goes first
     rows = [(listed.get(f"{p.parent.name}/{p.name}", "train"), p) for p in recordings]
     rows.sort(key=lambda row: order[row[0]])
-    for name, path in cli.progress(rows, desc="checking recordings", unit="clip"):
+    digests = _hash_contents([path for _, path in rows], "checking recordings", known)
+    for (name, path), digest in zip(rows, digests):
         word = path.parent.name
-        try:
-            digest = content_hash(audio.read_wav(path))
-        except audio.WavError as reason:
-            skipped.append((f"{word}/{path.name}", str(reason)))
+        if isinstance(digest, audio.WavError):
+            skipped.append((f"{word}/{path.name}", str(digest)))
             continue
         first = seen.setdefault(digest, (name, f"{word}/{path.name}"))
-        if first[0] != name:
+        if digest is not None and first[0] != name:
             skipped.append((f"{word}/{path.name}", f"the same audio as {first[1]} in {first[0]}"))
             continue
         label = label_of(word)
@@ -215,9 +224,27 @@ def _plan(raw):
     return plan, sorted(skipped)
 
 
-def content_hash(samples):
-    """Hash of a clip's sound, whatever its file is called."""
-    return hashlib.blake2b(samples.tobytes(), digest_size=16).digest()
+def _hash_contents(paths, description, known=None):
+    """Hash of each file's sound, whatever the file is called: None if all is zero, or the WavError.
+
+    ``known`` remembers hashes by what a file system knows a file by: a second link to a file
+    that was hashed before is not read again.
+    """
+    known = {} if known is None else known
+
+    def hash_one(path):
+        state = path.stat()
+        identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+        if identity not in known:
+            try:
+                samples = audio.read_wav(path)
+            except audio.WavError as reason:
+                return reason
+            known[identity] = hashlib.blake2b(samples, digest_size=16).digest() if samples.any() else None
+        return known[identity]
+
+    results = files.map_files(hash_one, paths)
+    yield from cli.progress(results, total=len(paths), desc=description, unit="clip")
 
 
 def _fill(tree, plan):
@@ -267,7 +294,7 @@ def silence_starts(n_samples, wanted):
 def _cut_silence(tree, raw, plan, skipped):
     """Pieces of every background recording, as many a set as the median command label has clips."""
     sounds = {}
-    for path in sorted((raw / "train" / "audio" / NOISE_FOLDER).glob("*.wav")):
+    for path in list_wavs(raw / "train" / "audio" / NOISE_FOLDER):
         try:
             sounds[path.stem] = audio.read_wav(path)
         except audio.WavError as reason:
@@ -277,11 +304,13 @@ def _cut_silence(tree, raw, plan, skipped):
     counts = Counter((name, label) for name, label, _, _ in plan)
     sizes = {name: label_size({label: counts[name, label] for label in KEYWORDS}) for name in SETS}
     wanted = {name: -(-size // len(sounds)) for name, size in sizes.items()}
-    for recording, samples in sounds.items():
-        for name, starts in silence_starts(len(samples), wanted).items():
-            for start in starts:
-                path = tree / name / SILENCE / f"{recording}_at_{start}.wav"
-                audio.write_wav(path, samples[start : start + audio.CLIP_SAMPLES])
+    pieces = {
+        tree / name / SILENCE / f"{recording}_at_{start}.wav": samples[start : start + audio.CLIP_SAMPLES]
+        for recording, samples in sounds.items()
+        for name, starts in silence_starts(len(samples), wanted).items()
+        for start in starts
+    }
+    list(files.map_files(lambda path: audio.write_wav(path, pieces[path]), list(pieces)))
 
 
 def label_size(counts):
@@ -338,13 +367,15 @@ def _draw_sample(main, sample, seed):
     for clip in list_clips(main):
         groups[clip.set, clip.label].append(clip)
     rng = np.random.default_rng(seed)
+    copies = {}
     for name in SETS:
         for label in LABELS:
             folder = sample / name / label
             folder.mkdir(parents=True)
             group = groups[name, label]
             for index in sorted(rng.permutation(len(group))[: SAMPLE_SIZE[name]]):
-                shutil.copyfile(group[index].path, folder / group[index].path.name)
+                copies[group[index].path] = folder / group[index].path.name
+    list(files.map_files(lambda path: shutil.copyfile(path, copies[path]), list(copies)))
 
 
 class LeakError(CourseError):
@@ -360,8 +391,14 @@ class Audit:
     warnings: list
 
 
-def audit(folder="data/main"):
+def audit(folder="data/main", known=None):
     """Prove that a split tree does not leak.
+
+    Parameters
+    ----------
+    folder : str or Path
+    known : dict, optional
+        Hashes of files that were read already, see ``_hash_contents``.
 
     Raises
     ------
@@ -377,22 +414,22 @@ def audit(folder="data/main"):
     clips = list_clips(folder)
     speakers, pieces, sounds = defaultdict(dict), defaultdict(list), {}
     warnings = []
-    for clip in cli.progress(clips, desc="auditing", unit="clip"):
+    for clip, digest in zip(clips, _hash_contents([clip.path for clip in clips], "auditing", known)):
         speaker, word = parse_name(clip.path)
         short = f"{clip.set}/{clip.label}/{clip.path.name}"
-        samples = audio.read_wav(clip.path)
+        if isinstance(digest, audio.WavError):
+            raise LeakError(f"{clip.path}: {digest}; remove the tree and split again")
         if clip.label == SILENCE:
             start = clip.path.stem.rpartition("_at_")[2]
             if start.isdecimal():
                 pieces[speaker].append((int(start), clip.set, short))
-            if not samples.any():  # a recording that fades to nothing: every such piece is the same
-                continue
         else:
             other = speakers[speaker].setdefault(clip.set, short)
             if len(speakers[speaker]) > 1:
                 first = next(path for name, path in speakers[speaker].items() if name != clip.set)
                 raise LeakError(f"speaker {speaker} is in two sets: {first} and {other}")
-        digest = content_hash(samples)
+        if digest is None:  # nothing but zeros is the same wherever it is
+            continue
         first_set, first_word, first_name = sounds.setdefault(digest, (clip.set, word, short))
         if first_set != clip.set:
             raise LeakError(f"the same audio is in two sets: {first_name} and {short}")
