@@ -1,8 +1,6 @@
 """How good a model is, and how sure that is: scores, intervals, the submission file."""
 
-import csv
 import hashlib
-import io
 from pathlib import Path
 
 import numpy as np
@@ -89,6 +87,4 @@ def write_submission(path, rows):
     rows : iterable of (str, str)
         File name and label.
     """
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("fname", "label"), *rows])
-    files.write_text(path, text.getvalue())
+    files.write_csv(path, ("fname", "label"), rows)

@@ -1,6 +1,8 @@
 """Files and folders that are there whole or not at all, whenever a run is killed."""
 
 import contextlib
+import csv
+import io
 import json
 import os
 import shutil
@@ -87,6 +89,13 @@ def write_text(path, text):
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_csv(path, header, rows):
+    """Write a table in one step."""
+    text = io.StringIO()
+    csv.writer(text, lineterminator="\n").writerows([header, *rows])
+    write_text(path, text.getvalue())
 
 
 def write_json(path, content):

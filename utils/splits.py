@@ -2,7 +2,6 @@
 
 import csv
 import hashlib
-import io
 import itertools
 import os
 import shutil
@@ -144,7 +143,7 @@ def split(raw="data/raw", main="data/main", sample="data/sample", seed=SEED):
         for name in SETS:
             files.replace(tree / name, main / name)
             files.replace(small / name, sample / name)
-    files.write_text(main / "skipped.csv", _to_csv(["file", "reason"], skipped))
+    files.write_csv(main / "skipped.csv", ("file", "reason"), skipped)
     # Written last: with it the trees are known to be whole.
     note = {
         "dataset": sources.describe_source(raw)["name"],
@@ -178,12 +177,6 @@ def _describe_inputs(raw, seed):
 def _describe_tree(folder):
     """Hash of the names and sizes of a split tree."""
     return _hash_lines(f"{c.set}/{c.label}/{c.path.name} {c.path.stat().st_size}" for c in list_clips(folder))
-
-
-def _to_csv(header, rows):
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([header, *rows])
-    return text.getvalue()
 
 
 def _read_csv(path):

@@ -6,10 +6,8 @@ spoke these words, and a score on them says nothing about people.
     python -m utils.voices
 """
 
-import csv
 import ctypes
 import hashlib
-import io
 import itertools
 import multiprocessing
 import os
@@ -215,12 +213,6 @@ def _name_test_clips(folder, spoken, noises, n_clips, rng):
     return rows
 
 
-def _csv(rows):
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows([("fname", "label"), *rows])
-    return text.getvalue()
-
-
 def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, seed=SEED):
     """Make the built-in voices in Kaggle's layout; same arguments, same bytes.
 
@@ -272,8 +264,8 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
         for name, lines in _lists(training, words).items():
             files.write_text(work / "train" / f"{name}_list.txt", "\n".join(lines) + "\n")
         rows = _name_test_clips(work / "test" / "audio", spoken, noises, n_test_clips, rng)
-        files.write_text(work / "voices_solution.csv", _csv(rows))
-        files.write_text(work / "sample_submission.csv", _csv([(name, SILENCE) for name, _ in rows]))
+        files.write_csv(work / "voices_solution.csv", ("fname", "label"), rows)
+        files.write_csv(work / "sample_submission.csv", ("fname", "label"), [(name, SILENCE) for name, _ in rows])
         files.write_json(work / "source.json", {"name": NAME, "parts": {}, "voices": settings})
     return True
 
