@@ -54,7 +54,7 @@ def persist_raw(clips, folder, settings):
         ):
             for start in range(0, len(group), BATCH_CLIPS):
                 batch = group[start : start + BATCH_CLIPS]
-                rows = np.stack(list(files.map_files(_read_second, [clip.path for clip in batch])))
+                rows = np.stack([_read_second(clip.path) for clip in batch])
                 writer.append(rows, names[start : start + BATCH_CLIPS])
                 bar.update(len(batch))
         written += len(group)
