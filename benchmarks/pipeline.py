@@ -27,6 +27,7 @@ def split_fresh(raw, folder):
     """Split and audit; clips."""
     from utils import splits
 
+    _restart_clock()
     result = splits.split(raw, folder / "main", folder / "sample")
     return sum(sum(by_label.values()) for by_label in result.counts.values())
 
@@ -40,6 +41,7 @@ def prepare_fresh(raw, folder):
     """From recordings to arrays of main and sample; clips read."""
     from utils import prepare
 
+    _restart_clock()
     return prepare.prepare(raw, folder / "other", folder / "other_sample")[1]
 
 
