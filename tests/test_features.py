@@ -4,7 +4,7 @@ import librosa
 import numpy as np
 import pytest
 
-from utils import audio, features, frontend, splits
+from utils import audio, features, frontend
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +60,3 @@ def test_a_shift_brings_silence_in_at_the_edge_and_masks_hide_no_more_than_allow
     hidden = frontend._mask(np.zeros((500, 98, 40), np.float32), 1, 20, [1, 2]).numpy() != 0
     assert hidden.any(axis=2).sum(axis=1).max() == 20
     assert np.array_equal(hidden.any(axis=2), hidden.all(axis=2))
-
-
-def test_silence_names_carry_their_recording():
-    assert splits.parse_name("silence/running_tap_at_16000.wav") == ("running_tap", "silence")

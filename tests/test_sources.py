@@ -126,3 +126,24 @@ def test_a_missing_path_is_one_line_and_status_1(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(tmp_path)
     assert cli.run(sources.main, ["archive", "nowhere.zip"]) == 1
     assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("moved", [0, 1, 2])
+def test_a_run_killed_between_two_parts_is_gone_on_with(download, tmp_path, monkeypatch, moved):
+    path, made = download
+    raw = tmp_path / "data" / "raw"
+    replace, done = sources.files.replace, []
+
+    def die_after(source, target):
+        if len(done) == moved:
+            raise KeyboardInterrupt
+        done.append(target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("utils.files.replace", die_after)
+        sources.unpack(path, raw)
+    assert sources.unpack(path, raw) == list(sources.PARTS)
+    found = tree(raw)
+    found.pop("source.json")
+    assert found == tree(made)

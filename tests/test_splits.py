@@ -208,3 +208,15 @@ def test_the_split_names_its_data(raw):
     (raw / "source.json").write_text(json.dumps({"name": "built-in voices", "parts": {}}))
     run(raw)
     assert json.loads((raw.parent / "main" / "split.json").read_text())["dataset"] == "built-in voices"
+
+
+def test_silence_names_carry_their_recording():
+    assert splits.parse_name("silence/running_tap_at_16000.wav") == ("running_tap", "silence")
+
+
+def test_the_audit_raises_on_a_listed_clip_that_does_not_exist(raw):
+    run(raw)
+    splits.audit(raw.parent / "main", raw)
+    (raw / "train" / "audio" / "yes" / f"{SPEAKERS[0]}_nohash_0.wav").unlink()
+    with pytest.raises(splits.LeakError, match="1 listed clips do not exist"):
+        splits.audit(raw.parent / "main", raw)

@@ -76,11 +76,11 @@ def unpack(path, raw=RAW):
 def _move_in(found, raw, fingerprint, name):
     raw.mkdir(parents=True, exist_ok=True)
     source = describe_source(raw) if (raw / "source.json").exists() else {"name": name, "parts": {}}
-    for part, folder in found.items():
-        files.replace(folder, raw / part)
-    # Written last: what it lists is whole.
+    # Written first: a run killed between two parts knows the ones that are there as its own, and goes on.
     source["parts"].update(dict.fromkeys(found, fingerprint))
     files.write_json(raw / "source.json", source)
+    for part, folder in found.items():
+        files.replace(folder, raw / part)
 
 
 def _fingerprint(path):

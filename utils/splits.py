@@ -138,7 +138,7 @@ def split(raw="data/raw", main="data/main", sample="data/sample", seed=SEED):
     with files.work_folder(main / "tree") as tree, files.work_folder(sample / "tree") as small:
         _fill(tree, plan)
         _cut_silence(tree, raw, plan, skipped)
-        report = audit(tree, known)
+        report = audit(tree, known=known)
         _draw_sample(tree, small, seed)
         for name in SETS:
             files.replace(tree / name, main / name)
@@ -184,19 +184,32 @@ def _read_csv(path):
         return list(csv.DictReader(file))
 
 
-def _plan(raw, known):
-    """Which recording goes where: rows of (set, label, file name, recording), and what is passed over."""
-    train = raw / "train"
+def check_lists(raw):
+    """Set of every listed clip: ``{"bed/0a7c2a8d_nohash_0.wav": "cv", ...}``.
+
+    Raises
+    ------
+    LeakError
+        If a clip is in both lists, or does not exist.
+    """
+    train = Path(raw) / "train"
     listed = dict.fromkeys(read_list(train / "validation_list.txt"), "cv")
     for name in read_list(train / "testing_list.txt"):
         if name in listed:
             raise LeakError(f"{name} is in both lists: take it out of one of {train}/*_list.txt")
         listed[name] = "test"
-    recordings = [path for path in _list_recordings(train / "audio") if path.parent.name != NOISE_FOLDER]
-    names = {f"{path.parent.name}/{path.name}" for path in recordings}
+    names = {f"{path.parent.name}/{path.name}" for path in _list_recordings(train / "audio")}
     missing = sorted(set(listed) - names)
     if missing:
         raise LeakError(f"{len(missing)} listed clips do not exist, {missing[0]} for one: unpack the recordings again")
+    return listed
+
+
+def _plan(raw, known):
+    """Which recording goes where: rows of (set, label, file name, recording), and what is passed over."""
+    listed = check_lists(raw)
+    audio_folder = raw / "train" / "audio"
+    recordings = [path for path in _list_recordings(audio_folder) if path.parent.name != NOISE_FOLDER]
     plan, skipped, seen = [], [], {}
     order = {"test": 0, "cv": 1, "train": 2}  # of the same audio in two sets, train's copy goes first
     rows = [(listed.get(f"{p.parent.name}/{p.name}", "train"), p) for p in recordings]
@@ -384,12 +397,14 @@ class Audit:
     warnings: list
 
 
-def audit(folder="data/main", known=None):
+def audit(folder="data/main", raw=None, known=None):
     """Prove that a split tree does not leak.
 
     Parameters
     ----------
     folder : str or Path
+    raw : str or Path, optional
+        Recordings whose lists are checked too: every listed clip must exist.
     known : dict, optional
         Hashes of files that were read already, see ``_hash_contents``.
 
@@ -397,13 +412,15 @@ def audit(folder="data/main", known=None):
     ------
     LeakError
         If a speaker or the same audio is in two sets, or silence of two sets was cut from
-        stretches less than a second apart.
+        stretches less than a second apart; if a listed clip does not exist.
 
     Returns
     -------
     Audit
         With a warning for each sound that stands under two words.
     """
+    if raw is not None:
+        check_lists(raw)
     clips = list_clips(folder)
     speakers, pieces, sounds = defaultdict(dict), defaultdict(list), {}
     warnings = []
