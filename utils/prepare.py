@@ -54,15 +54,14 @@ def persist_raw(clips, folder, settings):
         ):
             for start in range(0, len(group), BATCH_CLIPS):
                 batch = group[start : start + BATCH_CLIPS]
-                rows = np.stack([_read_second(clip.path) for clip in batch])
+                rows = np.zeros((len(batch), audio.CLIP_SAMPLES), np.int16)  # a shorter clip ends in zeros
+                for row, clip in zip(rows, batch):
+                    samples = audio.read_wav(clip.path, audio.CLIP_SAMPLES)
+                    row[: len(samples)] = samples
                 writer.append(rows, names[start : start + BATCH_CLIPS])
                 bar.update(len(batch))
         written += len(group)
     return written
-
-
-def _read_second(path):
-    return audio.fit_second(audio.read_wav(path, audio.CLIP_SAMPLES))
 
 
 def prepare(raw="data/raw", main="data/main", sample="data/sample"):

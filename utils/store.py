@@ -16,9 +16,9 @@ from utils import files
 from utils.cli import CourseError
 
 CHUNK_ROWS = 64
-# 1.6 times smaller than raw int16 speech. Level 1 writes 1.4 times faster but reads back slower, and an
-# array is written once and read every epoch.
-COMPRESSION = bcolz.cparams(cname="zstd", clevel=3, shuffle=bcolz.BITSHUFFLE)
+# 1.6 times smaller than raw int16 speech. Level 3 would save 2 % more and read back up to a fifth faster, but
+# writes at two thirds of the speed.
+COMPRESSION = bcolz.cparams(cname="zstd", clevel=1, shuffle=bcolz.BITSHUFFLE)
 NUMERIC = "biuf"  # kinds of dtype that are read: nothing that could hold a pickled object
 
 
