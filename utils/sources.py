@@ -4,19 +4,16 @@ python -m utils.sources archive tensorflow-speech-recognition-challenge.zip
 """
 
 import hashlib
-import shutil
 import sys
-import zipfile
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 
-from utils import cli, files
+from utils import archives, cli, files
 from utils.cli import CourseError
 
 RAW = Path("data/raw")
 # What the course needs of the competition's data; the archives may hold more.
 PARTS = ("train", "test", "sample_submission.csv")
-SPACE_SPARE = 50e6  # bytes left free beside what is unpacked
-COPY_BYTES = 1 << 20
+END_BYTES = 1 << 20  # of an archive, which tell it from others
 
 
 def describe_source(raw=RAW):
@@ -93,8 +90,8 @@ def _fingerprint(path):
         size = path.stat().st_size
         digest.update(str(size).encode())
         with open(path, "rb") as file:
-            digest.update(file.read(COPY_BYTES))
-            file.seek(max(0, size - COPY_BYTES))
+            digest.update(file.read(END_BYTES))
+            file.seek(max(0, size - END_BYTES))
             digest.update(file.read())  # an archive's list of members, with checksums, is at its end
     return digest.hexdigest()[:16]
 
@@ -115,7 +112,7 @@ def _find_parts(folder):
 def _gather(path, target):
     """Unpack ``path`` into ``target``, and the archives it holds (Kaggle packs one level deep)."""
     if path.is_dir():
-        packed = [p for p in sorted(path.iterdir()) if p.is_file() and _is_archive(p)]
+        packed = [p for p in sorted(path.iterdir()) if p.is_file() and archives.is_archive(p)]
         if not packed or (path / "train" / "audio").is_dir() or (path / "test" / "audio").is_dir():
             _link_folder(path, target)
             packed = []
@@ -124,18 +121,14 @@ def _gather(path, target):
     elif path.name == "sample_submission.csv":
         files.link_or_copy(path, target / path.name)
         packed = []
-    elif _is_archive(path):
-        _extract(path, target)
-        packed = [p for p in sorted(target.rglob("*")) if p.is_file() and _is_archive(p)]
+    elif archives.is_archive(path):
+        archives.extract(path, target)
+        packed = [p for p in sorted(target.rglob("*")) if p.is_file() and archives.is_archive(p)]
     else:
         raise CourseError(f"{path} is neither a zip, a 7z nor a folder")
     for archive in packed:
         if archive.name.split(".")[0] in ("train", "test", "sample_submission"):
-            _extract(archive, target)
-
-
-def _is_archive(path):
-    return path.suffix.lower() in (".zip", ".7z")
+            archives.extract(archive, target)
 
 
 def _link_folder(source, target):
@@ -148,96 +141,6 @@ def _link_folder(source, target):
         elif path.is_file():
             place.parent.mkdir(parents=True, exist_ok=True)
             files.link_or_copy(path, place)
-
-
-def _extract(archive, target):
-    try:
-        if archive.suffix.lower() == ".zip":
-            _extract_zip(archive, target)
-        else:
-            _extract_7z(archive, target)
-    except CourseError:
-        raise
-    except OSError:
-        raise
-    except Exception as error:  # both libraries raise many types for a broken archive
-        text = " ".join(str(error).split()) or type(error).__name__
-        raise CourseError(f"{archive.name} is damaged ({text}): download it again") from error
-
-
-def _check_members(archive, target, members):
-    """Refuse what would leave ``target`` before anything is written, then check the disk.
-
-    ``members`` are (name, size in bytes, kind), kind one of "file", "folder", "link", "other".
-    """
-    for name, _, kind in members:
-        windows = PureWindowsPath(name)
-        if name.startswith(("/", "\\")) or windows.drive:
-            reason = "has an absolute path"
-        elif ".." in PurePosixPath(name).parts or ".." in windows.parts:
-            reason = "would leave the folder"
-        elif kind == "link":
-            reason = "is a link"
-        elif kind == "other":
-            reason = "is neither a file nor a folder"
-        elif not name or "\0" in name:
-            reason = "has no proper name"
-        else:
-            continue
-        raise CourseError(f"{archive.name}: member {name!r} {reason}: nothing was unpacked")
-    files.require_space(target, sum(size for _, size, _ in members) + SPACE_SPARE)
-
-
-def _zip_kind(member):
-    kind = (member.external_attr >> 16) & 0o170000
-    if member.is_dir():
-        return "folder"
-    return {0: "file", 0o100000: "file", 0o120000: "link"}.get(kind, "other")
-
-
-def _extract_zip(path, target):
-    with zipfile.ZipFile(path) as archive:
-        members = archive.infolist()
-        _check_members(path, target, [(m.filename, m.file_size, _zip_kind(m)) for m in members])
-        total = sum(m.file_size for m in members)
-        with cli.progress(total=total, desc=f"unpacking {path.name}", unit="B", unit_scale=True) as bar:
-            for member in members:
-                place = target / member.filename
-                if member.is_dir():
-                    place.mkdir(parents=True, exist_ok=True)
-                    continue
-                place.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, open(place, "xb") as copy:
-                    shutil.copyfileobj(source, copy, COPY_BYTES)
-                bar.update(member.file_size)
-
-
-def _extract_7z(path, target):
-    import py7zr  # slow to import, and only this function needs it
-    from py7zr.callbacks import ExtractCallback
-
-    class Report(ExtractCallback):
-        """Moves the bar on as bytes are unpacked."""
-
-        def report_update(self, decompressed_bytes):
-            bar.update(int(decompressed_bytes))
-
-        def report_start_preparation(self): ...
-        def report_start(self, processing_file_path, processing_bytes): ...
-        def report_end(self, processing_file_path, wrote_bytes): ...
-        def report_postprocess(self): ...
-        def report_warning(self, message): ...
-
-    with py7zr.SevenZipFile(path) as archive:
-        listed = archive.list()
-        kinds = [
-            "link" if m.is_symlink else "folder" if m.is_directory else "file" if m.is_file else "other" for m in listed
-        ]
-        members = [(m.filename, m.uncompressed or 0, kind) for m, kind in zip(listed, kinds)]
-        _check_members(path, target, members)
-        total = sum(size for _, size, _ in members)
-        with cli.progress(total=total, desc=f"unpacking {path.name}", unit="B", unit_scale=True) as bar:
-            archive.extractall(target, callback=Report())
 
 
 def main(arguments=None):
