@@ -189,16 +189,21 @@ def test_balance_brings_unknown_and_silence_to_the_median_keyword():
 
 def test_a_run_killed_at_any_moment_then_run_again_gives_the_same_tree(tmp_path):
     raw = make_raw(tmp_path / "data" / "raw", speakers=[f"{n:08x}" for n in range(60)], seconds=60)
+    start = time.perf_counter()
     run(raw)
+    seconds = time.perf_counter() - start
     whole = {name: tree(raw.parent / name) for name in ("main", "sample")}
-    code = f"from utils import splits; splits.split(r'{raw}', r'{raw.parent / 'main'}', r'{raw.parent / 'sample'}')"
+    places = ", ".join(repr(str(raw.parent / name)) for name in ("raw", "main", "sample"))
+    code = f"from utils import splits; print('ready', flush=True); splits.split({places})"
     killed = 0
-    for delay in np.linspace(0.25, 0.7, 8):
+    for share in np.linspace(0, 0.9, 8):
         (raw.parent / "main" / "split.json").unlink(missing_ok=True)
-        process = subprocess.Popen([sys.executable, "-c", code])
-        time.sleep(delay)
+        process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
+        process.stdout.readline()
+        time.sleep(share * seconds)
         process.send_signal(signal.SIGKILL)
         killed += process.wait() == -signal.SIGKILL
+        process.stdout.close()
     assert killed >= 2
     run(raw)
     assert {name: tree(raw.parent / name) for name in ("main", "sample")} == whole
