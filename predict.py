@@ -17,7 +17,7 @@ import numpy as np
 
 from utils import audio, cli, evaluation
 from utils.cli import CourseError
-from utils.labels import LABELS, SILENCE
+from utils.labels import SILENCE
 
 TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
@@ -25,19 +25,19 @@ BATCH_CLIPS = 256
 
 
 def load_model(folder):
-    """Model of a run folder, as a function from waveforms (n, 16000) to probabilities (n, 12)."""
+    """Model of a run folder: a function from waveforms (n, 16000) to probabilities, and their labels."""
     from utils import frontend  # noqa: F401  registers the front end for loading
     from utils.quiet import keras, tf
 
     path = Path(folder) / "model.keras"
     if not path.is_file():
         raise CourseError(f"{path} is missing: train a model first (python train_keras.py), or name its run folder")
-    labels = (Path(folder) / "labels.txt").read_text(encoding="utf-8").split()
-    if tuple(labels) != LABELS:
-        raise CourseError(f"{folder}/labels.txt lists other labels than this course's twelve")
+    labels = (Path(folder) / "labels.txt").read_text(encoding="utf-8").splitlines()
     model = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if model.output_shape[-1] != len(labels):
+        raise CourseError(f"{folder}/labels.txt lists {len(labels)} labels, the model has {model.output_shape[-1]}")
     softmax = tf.function(lambda waveforms: tf.nn.softmax(model(waveforms, training=False)))
-    return lambda waveforms: softmax(waveforms).numpy()
+    return lambda waveforms: softmax(waveforms).numpy(), labels
 
 
 def find_wavs(paths):
@@ -56,7 +56,7 @@ def find_wavs(paths):
     return list(dict.fromkeys(found))
 
 
-def recognise(predict, paths):
+def recognise(predict, labels, paths):
     """Label and probability of each file, in order.
 
     Yields
@@ -70,13 +70,13 @@ def recognise(predict, paths):
         clips, reasons = np.zeros((len(batch), audio.CLIP_SAMPLES), np.int16), [None] * len(batch)
         for index, path in enumerate(batch):
             try:
-                clips[index] = audio.read_any(path)
-            except (audio.WavError, OSError) as reason:
+                clips[index] = audio.read_loudest_second(path)
+            except audio.WavError as reason:
                 reasons[index] = str(reason)
         probabilities = predict(audio.to_waveform(clips))
         for path, row, reason in zip(batch, probabilities, reasons):
             best = int(row.argmax())
-            yield (path, SILENCE, float("nan"), reason) if reason else (path, LABELS[best], float(row[best]), None)
+            yield (path, SILENCE, float("nan"), reason) if reason else (path, labels[best], float(row[best]), None)
 
 
 def submission_order(paths):
@@ -105,18 +105,18 @@ def main(arguments=None):
     paths = find_wavs(options.paths or [TEST_AUDIO])
     if options.submission:
         paths = submission_order(paths)
-    predict = load_model(options.model)
+    predict, labels = load_model(options.model)
 
     rows, unread = [], 0
-    for path, label, probability, reason in recognise(predict, paths):
+    for path, label, probability, reason in recognise(predict, labels, paths):
         if reason:
             unread += 1
-            print(f"{path}: not read, {reason}", file=sys.stderr)
+            print(cli.printable(f"{path}: not read, {reason}"), file=sys.stderr)
         if options.submission:
             rows.append((path.name, label))
         else:
             said = f"{path.parent.name:<10}" if options.said else ""
-            print(f"{path}  {said}{label:<8}  {probability:.3f}")
+            print(cli.printable(f"{path}  {said}{label:<8}  {probability:.3f}"))
     if options.submission:
         evaluation.write_submission(options.submission, rows)
         print(f"{options.submission}: {len(rows)} rows")

@@ -41,7 +41,7 @@ def train(settings, spare):
     """One run with these settings; ``spare`` is a folder for data that the run alone needs."""
     keras.utils.set_random_seed(settings.seed)
     sets, dataset, store_folder = training.open_data(settings, spare)
-    model = models.build_model(settings.model)
+    model = models.build_model(settings.model, len(sets["train"].label_order))
     model.summary(expand_nested=True)
     part = models.learning_part(model)
     train_set, cv_set = training.network_inputs(sets, model, store_folder, spare)
@@ -50,7 +50,7 @@ def train(settings, spare):
     compile_part(part, recipe, settings, steps * settings.epochs)
 
     run = training.RunFolder(settings.logrun)
-    run.start(dataclasses.asdict(settings), settings.resume)
+    run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume)
     callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
     callback.restore(part)
     augment = training.make_augment(train_set, settings.seed) if part is not model else None

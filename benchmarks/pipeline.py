@@ -102,10 +102,10 @@ def recognise_files(raw, folder):
     models.build_model().save(folder / "model.keras")
     (folder / "labels.txt").write_text("\n".join(LABELS))
     paths = sorted((raw / "train" / "audio").glob("[a-z]*/*.wav"))[:4096]
-    model = predict.load_model(folder)
-    list(predict.recognise(model, paths[:256]))
+    model, labels = predict.load_model(folder)
+    list(predict.recognise(model, labels, paths[:256]))
     _restart_clock()
-    return len(list(predict.recognise(model, paths)))
+    return len(list(predict.recognise(model, labels, paths)))
 
 
 ROWS_OF_TABLE = {

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from conftest import SPEAKERS, burst, make_raw, tree
 
-from utils import audio, splits
+from utils import audio, corpus, leaks, splits
+from utils.cli import CourseError
 from utils.labels import KEYWORDS, LABELS
 
 
@@ -25,11 +26,11 @@ def test_lists_decide_and_words_become_labels(raw):
     result = run(raw)
     main = raw.parent / "main"
     assert tree(raw) == before
-    clips = splits.list_clips(main)
+    clips = corpus.list_clips(main)
     spoken = [clip for clip in clips if clip.label != "silence"]
-    assert {splits.parse_name(c.path)[0] for c in spoken if c.set == "cv"} == {SPEAKERS[0]}
-    assert {splits.parse_name(c.path)[0] for c in spoken if c.set == "test"} == {SPEAKERS[1]}
-    assert {(c.label, splits.parse_name(c.path)[1]) for c in spoken} == {
+    assert {corpus.parse_name(c.path)[0] for c in spoken if c.set == "cv"} == {SPEAKERS[0]}
+    assert {corpus.parse_name(c.path)[0] for c in spoken if c.set == "test"} == {SPEAKERS[1]}
+    assert {(c.label, corpus.parse_name(c.path)[1]) for c in spoken} == {
         *((word, word) for word in KEYWORDS),
         ("unknown", "bed"),
         ("unknown", "cat"),
@@ -38,7 +39,7 @@ def test_lists_decide_and_words_become_labels(raw):
     assert (main / "train" / "unknown" / f"{SPEAKERS[2]}_nohash_0_bed.wav").samefile(
         raw / "train" / "audio" / "bed" / f"{SPEAKERS[2]}_nohash_0.wav"
     )
-    sample = splits.count_clips(raw.parent / "sample")
+    sample = corpus.count_clips(raw.parent / "sample")
     assert {name: by_label["yes"] for name, by_label in sample.items()} == {"train": 8, "cv": 1, "test": 1}
     assert {name: by_label["silence"] for name, by_label in sample.items()} == {"train": 20, "cv": 4, "test": 4}
 
@@ -90,7 +91,7 @@ def test_the_same_audio_in_two_sets_leaves_training(raw):
     assert result.skipped == [
         (f"yes/{SPEAKERS[4]}_nohash_9.wav", f"the same audio as yes/{SPEAKERS[1]}_nohash_0.wav in test")
     ]
-    splits.audit(raw.parent / "main")
+    leaks.audit(raw.parent / "main")
 
 
 def test_the_same_audio_under_two_words_is_warned_of(raw):
@@ -119,9 +120,9 @@ def test_the_same_audio_under_two_words_is_warned_of(raw):
 )
 def test_lists_that_leak_are_refused_and_nothing_is_made(raw, change, reason):
     change(raw / "train")
-    with pytest.raises(splits.CourseError, match=reason):
+    with pytest.raises(CourseError, match=reason):
         run(raw)
-    assert not splits.list_clips(raw.parent / "main")
+    assert not corpus.list_clips(raw.parent / "main")
 
 
 def put(folder, path, samples):
@@ -141,15 +142,15 @@ def put(folder, path, samples):
 def test_the_audit_raises_on_a_leak(tmp_path, paths, reason):
     for number, path in enumerate(paths):
         put(tmp_path, path, burst(number))
-    with pytest.raises(splits.LeakError, match=reason):
-        splits.audit(tmp_path)
+    with pytest.raises(corpus.LeakError, match=reason):
+        leaks.audit(tmp_path)
 
 
 def test_the_audit_raises_on_the_same_sound_in_two_sets(tmp_path):
     put(tmp_path, "train/yes/a_nohash_0.wav", burst(1))
     put(tmp_path, "test/yes/b_nohash_0.wav", burst(1))
-    with pytest.raises(splits.LeakError, match="same audio is in two sets"):
-        splits.audit(tmp_path)
+    with pytest.raises(corpus.LeakError, match="same audio is in two sets"):
+        leaks.audit(tmp_path)
 
 
 def test_the_audit_lets_a_clean_tree_pass(tmp_path):
@@ -157,14 +158,14 @@ def test_the_audit_lets_a_clean_tree_pass(tmp_path):
     put(tmp_path, "cv/yes/b_nohash_0.wav", burst(2))
     put(tmp_path, "train/silence/hum_at_0.wav", burst(3))
     put(tmp_path, "cv/silence/hum_at_32000.wav", burst(4))
-    assert splits.audit(tmp_path).speakers == {"train": 1, "cv": 1, "test": 0}
+    assert leaks.audit(tmp_path).speakers == {"train": 1, "cv": 1, "test": 0}
 
 
 @pytest.mark.parametrize("seconds", [8, 61, 95])
 @pytest.mark.parametrize("wanted", [1, 12, 300])
 def test_silence_is_cut_from_separate_stretches_without_copies(seconds, wanted):
     n_samples = seconds * 16000 + 123
-    starts = splits.silence_starts(n_samples, dict.fromkeys(splits.SETS, wanted))
+    starts = splits.silence_starts(n_samples, dict.fromkeys(corpus.SETS, wanted))
     spans = [(min(s), max(s) + 16000) for s in starts.values() if s]
     assert all(after[0] - before[1] >= 16000 for before, after in itertools.pairwise(spans))
     assert max(max(s, default=0) for s in starts.values()) + 16000 <= n_samples
@@ -176,13 +177,13 @@ def test_silence_is_cut_from_separate_stretches_without_copies(seconds, wanted):
 
 
 def test_balance_brings_unknown_and_silence_to_the_median_keyword():
-    clips = [splits.Clip("train", word, f"{word}/{i}_nohash_0.wav") for word in KEYWORDS for i in range(20)]
-    clips += [splits.Clip("train", "unknown", f"unknown/{i}_nohash_0_bed.wav") for i in range(90)]
-    clips += [splits.Clip("train", "unknown", f"unknown/{i}_nohash_0_cat.wav") for i in range(8)]
-    clips += [splits.Clip("train", "silence", f"silence/hum_at_{i}.wav") for i in range(50)]
+    clips = [corpus.Clip("train", word, f"{word}/{i}_nohash_0.wav") for word in KEYWORDS for i in range(20)]
+    clips += [corpus.Clip("train", "unknown", f"unknown/{i}_nohash_0_bed.wav") for i in range(90)]
+    clips += [corpus.Clip("train", "unknown", f"unknown/{i}_nohash_0_cat.wav") for i in range(8)]
+    clips += [corpus.Clip("train", "silence", f"silence/hum_at_{i}.wav") for i in range(50)]
     chosen = splits.balance(clips)
     assert Counter(clip.label for clip in chosen) == dict.fromkeys(LABELS, 20)
-    words = Counter(splits.parse_name(clip.path)[1] for clip in chosen if clip.label == "unknown")
+    words = Counter(corpus.parse_name(clip.path)[1] for clip in chosen if clip.label == "unknown")
     assert words == {"bed": 12, "cat": 8}  # a rare word is kept whole
     assert len(set(chosen)) == len(chosen)
 
@@ -216,12 +217,12 @@ def test_the_split_names_its_data(raw):
 
 
 def test_silence_names_carry_their_recording():
-    assert splits.parse_name("silence/running_tap_at_16000.wav") == ("running_tap", "silence")
+    assert corpus.parse_name("silence/running_tap_at_16000.wav") == ("running_tap", "silence")
 
 
 def test_the_audit_raises_on_a_listed_clip_that_does_not_exist(raw):
     run(raw)
-    splits.audit(raw.parent / "main", raw)
+    leaks.audit(raw.parent / "main", raw)
     (raw / "train" / "audio" / "yes" / f"{SPEAKERS[0]}_nohash_0.wav").unlink()
-    with pytest.raises(splits.LeakError, match="1 listed clips do not exist"):
-        splits.audit(raw.parent / "main", raw)
+    with pytest.raises(corpus.LeakError, match="1 listed clips do not exist"):
+        leaks.audit(raw.parent / "main", raw)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from conftest import tree
 
-from utils import audio, splits, voices
+from utils import audio, corpus, voices
 from utils.cli import CourseError
 from utils.labels import LABELS, OTHER_WORDS
 
@@ -21,7 +21,7 @@ def test_layout_and_lists(voices_raw):
     clips = list((voices_raw / "train" / "audio").glob("[a-z]*/*.wav"))
     assert len(clips) == 300
     assert {path.parent.name for path in clips} == {*LABELS[:10], *OTHER_WORDS}
-    listed = [splits.read_list(voices_raw / "train" / f"{name}_list.txt") for name in ("validation", "testing")]
+    listed = [corpus.read_list(voices_raw / "train" / f"{name}_list.txt") for name in ("validation", "testing")]
     speakers = [{name.split("/")[1][:8] for name in names} for names in listed]
     assert [len(names) for names in listed] == [30, 30]
     assert not speakers[0] & speakers[1]

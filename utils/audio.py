@@ -1,8 +1,10 @@
-"""Wav files as int16 arrays: read, check, write, pad or cut to one second, play."""
+"""Wav files as int16 arrays: read, check, write, resample, pad or cut to one second, play."""
 
 import os
+import stat
 import struct
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -10,12 +12,30 @@ SAMPLE_RATE = 16_000  # Hz
 CLIP_SAMPLES = 16_000  # one second
 
 _PCM, _EXTENSIBLE = 1, 0xFFFE
+# What follows the two bytes of a format number in WAVE_FORMAT_EXTENSIBLE.
+_GUID_END = bytes.fromhex("000000001000800000aa00389b71")
 # A wav of the challenge starts with these 44 bytes: format in the first 36, size of the data in the last 4.
 _PLAIN_FORMAT = struct.pack("<HHIIHH", _PCM, 1, SAMPLE_RATE, 2 * SAMPLE_RATE, 2, 16)
+_MAX_CHUNKS = 1000  # before the sound; a file of empty chunks would keep us busy for hours
+_UNKNOWN_SIZE = 0xFFFFFFFF  # RF64: the size stands in the ds64 chunk instead
+
+_BLOCK_VALUES = 1 << 20  # read from a sound file at a time, over all its channels
+_RATES = (1000, 768_000)  # Hz; what lies outside is a damaged header
+MAX_SECONDS = 4 * 3600  # of a recording in which a word is looked for
 
 
 class WavError(ValueError):
     """Why a file cannot be read as a 16 kHz, 16-bit, mono wav."""
+
+
+class OtherFormatError(WavError):
+    """The file may hold sound, but in another form."""
+
+
+class _Layout(NamedTuple):
+    format: bytes  # content of the fmt chunk
+    start: int  # of the sound, in bytes
+    n_bytes: int  # of the sound
 
 
 def read_wav(path, max_samples=None):
@@ -36,67 +56,190 @@ def read_wav(path, max_samples=None):
     WavError
         With the reason, if the file is empty, cut short, of another format or no wav at all.
     """
-    with open(path, "rb", buffering=0) as file:
+    with _open(path) as file:
         head = file.read(44 + 2 * CLIP_SAMPLES)  # a clip of the challenge in one go
         if (
             len(head) >= 44
             and head[:4] == b"RIFF"
-            and head[8:16] == b"WAVEfmt "
+            and head[8:20] == b"WAVEfmt \x10\x00\x00\x00"
             and head[20:40] == _PLAIN_FORMAT + b"data"
         ):
             start, n_bytes = 44, int.from_bytes(head[40:44], "little")
         else:
-            n_bytes = _find_data(file)
-            start, head = file.tell(), b""
+            layout = _find_sound(file)
+            _check_plain(layout.format)
+            start, n_bytes, head = layout.start, layout.n_bytes, b""
         if n_bytes < 2:
             raise WavError("holds no sound")
+        if n_bytes % 2:
+            raise WavError("its sound ends within a sample")
         wanted = n_bytes // 2 if max_samples is None else min(n_bytes // 2, max_samples)
         if start + n_bytes <= len(head):
             return np.frombuffer(head, "<i2", wanted, start)
-        if os.fstat(file.fileno()).st_size - start < n_bytes:
-            raise WavError(f"cut short: its header promises {n_bytes} bytes of sound")
+        _check_size(file, start, n_bytes)
         file.seek(start)
-        data = file.read(2 * wanted)
-    return np.frombuffer(data, "<i2")
+        return np.frombuffer(file.read(2 * wanted), "<i2")
 
 
-def _find_data(file):
-    """Walk the chunks of a wav up to its sound; return the sound's size in bytes."""
+def _open(path):
+    """Open a regular file; anything else, such as a pipe that would keep us waiting, is a WavError."""
+    try:
+        if not stat.S_ISREG(Path(path).stat().st_mode):
+            raise WavError("not a file")
+        return open(path, "rb", buffering=0)
+    except OSError as error:
+        raise WavError(f"cannot be opened ({error.strerror})") from error
+
+
+def _check_size(file, start, n_bytes):
+    if os.fstat(file.fileno()).st_size - start < n_bytes:
+        raise WavError(f"cut short: its header promises {n_bytes} bytes of sound")
+
+
+def _find_sound(file):
+    """Walk the chunks of a wav (RIFF or RF64) up to its sound."""
     file.seek(0)
     riff = file.read(12)
     if not riff:
         raise WavError("empty file")
-    if len(riff) < 12 or riff[:4] != b"RIFF" or riff[8:] != b"WAVE":
-        raise WavError("not a wav file")
-    format_seen = False
-    while len(header := file.read(8)) == 8:
+    if b"RIFF".startswith(riff[:4]) and len(riff) < 12:
+        raise WavError("cut short: no sound after its header")
+    if len(riff) < 12 or riff[:4] not in (b"RIFF", b"RF64") or riff[8:] != b"WAVE":
+        raise OtherFormatError("not a wav file")
+    form, long_size = b"", None
+    for _ in range(_MAX_CHUNKS):
+        header = file.read(8)
+        if len(header) < 8:
+            break
         name, n_bytes = header[:4], int.from_bytes(header[4:], "little")
         if name == b"data":
-            if not format_seen:
+            if not form:
                 raise WavError("its sound comes before its format")
-            return n_bytes
+            return _Layout(form, file.tell(), long_size if long_size and n_bytes == _UNKNOWN_SIZE else n_bytes)
+        end = file.tell() + n_bytes + n_bytes % 2
         if name == b"fmt ":
-            _check_format(file.read(min(n_bytes, 40)))
-            format_seen = True
-            n_bytes -= min(n_bytes, 40)
-        file.seek(n_bytes + n_bytes % 2, 1)
+            form = file.read(min(n_bytes, 40))
+            if len(form) < 16:
+                raise WavError("cut short: half a header")
+        elif name == b"ds64" and riff[:4] == b"RF64":
+            long_size = int.from_bytes(file.read(16)[8:], "little")
+        file.seek(end)
     raise WavError("cut short: no sound after its header")
 
 
-def _check_format(content):
-    if len(content) < 16:
-        raise WavError("cut short: half a header")
-    tag, channels, rate, _, _, bits = struct.unpack("<HHIIHH", content[:16])
-    if tag == _EXTENSIBLE and len(content) >= 26:
-        tag = int.from_bytes(content[24:26], "little")
+def _check_plain(form):
+    """Raise unless a fmt chunk says what a clip of the challenge's says."""
+    tag, channels, rate, _, frame_bytes, bits = struct.unpack("<HHIIHH", form[:16])
+    if tag == _EXTENSIBLE and form[26:40] == _GUID_END:
+        tag = int.from_bytes(form[24:26], "little")
     if tag != _PCM:
-        raise WavError(f"its samples are not plain PCM (format {tag})")
+        raise OtherFormatError(f"its samples are not plain PCM (format {tag})")
     if bits != 16:
-        raise WavError(f"{bits}-bit samples instead of 16")
+        raise OtherFormatError(f"{bits}-bit samples instead of 16")
     if channels != 1:
-        raise WavError(f"{channels} channels instead of 1")
+        raise OtherFormatError(f"{channels} channels instead of 1")
     if rate != SAMPLE_RATE:
-        raise WavError(f"{rate} Hz instead of {SAMPLE_RATE}")
+        raise OtherFormatError(f"{rate} Hz instead of {SAMPLE_RATE}")
+    if frame_bytes != 2:
+        raise WavError(f"its header contradicts itself: 16-bit samples of {frame_bytes} bytes")
+
+
+def read_sound(path, max_samples=None):
+    """Samples at 16 kHz of any sound file: other rates are resampled, channels averaged.
+
+    Parameters
+    ----------
+    path : str or Path
+    max_samples : int, optional
+        Read no more than this many.
+
+    Returns
+    -------
+    int16 array, shape (n_samples,)
+
+    Raises
+    ------
+    WavError
+        With the reason, if the file is empty, cut short or holds no sound that can be read.
+    """
+    try:
+        return read_wav(path, max_samples)
+    except OtherFormatError:
+        blocks, n_samples = [], 0
+        for block in _read_blocks(path):
+            blocks.append(block)
+            n_samples += len(block)
+            if max_samples is not None and n_samples >= max_samples:
+                break
+        return np.concatenate(blocks)[:max_samples]
+
+
+def read_loudest_second(path):
+    """One second at 16 kHz of any sound file: the clip that a model hears.
+
+    Of a longer recording it is the second with the most energy; however long that is, only
+    some seconds of it are in memory at a time.
+
+    Raises
+    ------
+    WavError
+        With the reason, if the file holds no sound that can be read.
+    """
+    try:
+        samples = read_wav(path, _BLOCK_VALUES + 1)
+    except OtherFormatError:
+        samples = None
+    if samples is None or len(samples) > _BLOCK_VALUES:
+        return _find_loudest(_read_blocks(path))
+    return loudest_second(samples)
+
+
+def _read_blocks(path):
+    """Int16 blocks at 16 kHz of any sound file, none of them long."""
+    import soundfile  # both only where a file needs them
+    import soxr
+
+    _check_whole(path)
+    found = 0
+    try:
+        with soundfile.SoundFile(path) as file:
+            if not _RATES[0] <= file.samplerate <= _RATES[1]:
+                raise WavError(f"{file.samplerate} Hz is no rate for sound")
+            if file.frames > MAX_SECONDS * file.samplerate:
+                raise WavError(f"longer than {MAX_SECONDS // 3600} hours: cut it")
+            if file.samplerate == SAMPLE_RATE:
+                resample = lambda waveform, last=False: waveform  # noqa: E731
+            else:
+                resample = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, "float32").resample_chunk
+            # Not file.blocks(): that trusts the length in the header, however long it is.
+            n_frames = max(1, _BLOCK_VALUES // file.channels)
+            while len(frames := file.read(n_frames, "float32", always_2d=True)):
+                mono = frames.mean(axis=1)
+                if not np.isfinite(mono).all():
+                    raise WavError("holds values that are no sound (NaN or infinite)")
+                found += len(mono)
+                yield _to_counts(resample(mono))
+            yield _to_counts(resample(np.empty(0, np.float32), last=True))
+    except (soundfile.LibsndfileError, RuntimeError) as error:
+        raise WavError("not a sound file" if not found else f"damaged ({error})") from error
+    if not found:
+        raise WavError("holds no sound")
+
+
+def _check_whole(path):
+    """Raise if a wav of any format ends before its sound does: other readers take what there is."""
+    with _open(path) as file:
+        try:
+            layout = _find_sound(file)
+        except OtherFormatError:
+            return  # not a wav
+        if layout.n_bytes == 0:
+            raise WavError("holds no sound")
+        _check_size(file, layout.start, layout.n_bytes)
+
+
+def _to_counts(waveform):
+    return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
 
 
 def write_wav(path, samples, sample_rate=SAMPLE_RATE):
@@ -124,42 +267,25 @@ def fit_second(samples):
 
 def loudest_second(samples):
     """The second with the most energy, found to 10 ms; a shorter clip is padded with zeros."""
+    return _find_loudest([samples])
+
+
+def _find_loudest(blocks):
+    """The same for a recording that comes in blocks."""
     hop = SAMPLE_RATE // 100
-    if len(samples) <= CLIP_SAMPLES:
-        return fit_second(samples)
-    energy = np.cumsum(np.concatenate([[0.0], np.square(samples, dtype=np.float64)]))
-    starts = np.arange(0, len(samples) - CLIP_SAMPLES + 1, hop)
-    start = starts[np.argmax(energy[starts + CLIP_SAMPLES] - energy[starts])]
-    return samples[start : start + CLIP_SAMPLES]
-
-
-def read_any(path):
-    """One second of int16 samples at 16 kHz from any sound file: the clip that a model hears.
-
-    Other rates are resampled, channels averaged, and the loudest second of a longer
-    recording is taken.
-
-    Raises
-    ------
-    WavError
-        With the reason, if the file holds no sound that can be read.
-    """
-    try:
-        return loudest_second(read_wav(path))
-    except WavError as reason:
-        if "cut short" in str(reason) or "no sound" in str(reason) or "empty" in str(reason):
-            raise
-    import soundfile  # both only where a file needs them
-    import soxr
-
-    try:
-        samples, rate = soundfile.read(path, dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, RuntimeError) as error:
-        raise WavError(f"not a sound file ({error})") from error
-    samples = np.nan_to_num(soxr.resample(samples.mean(axis=1), rate, SAMPLE_RATE))
-    if not len(samples):
-        raise WavError("holds no sound")
-    return loudest_second(np.clip(np.round(samples * 32768), -32768, 32767).astype(np.int16))
+    best, most, left = None, -1.0, np.empty(0, np.int16)
+    for block in blocks:
+        left = np.concatenate([left, block])
+        if len(left) < CLIP_SAMPLES:
+            continue
+        energy = np.cumsum(np.concatenate([[0.0], np.square(left, dtype=np.float64)]))
+        starts = np.arange(0, len(left) - CLIP_SAMPLES + 1, hop)
+        energies = energy[starts + CLIP_SAMPLES] - energy[starts]
+        start = starts[np.argmax(energies)]
+        if energies.max() > most:
+            best, most = left[start : start + CLIP_SAMPLES], energies.max()
+        left = left[starts[-1] + hop :]
+    return fit_second(left) if best is None else best
 
 
 def play(samples, sample_rate=SAMPLE_RATE):

@@ -75,8 +75,18 @@ def run(main, arguments=None):
             message = f"no permission for {where}: choose a folder that you may write to"
         else:
             raise
-    print(f"{name}: error: {message}", file=sys.stderr)
+    print(printable(f"{name}: error: {message}"), file=sys.stderr)
     return 1
+
+
+def warn(message):
+    """One line on stderr."""
+    print(printable(f"warning: {message}"), file=sys.stderr)
+
+
+def printable(text):
+    """Text on one line, whatever a file name holds: line breaks and the like are escaped."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
 
 
 def progress(items=None, **settings):

@@ -7,9 +7,9 @@ import numpy as np
 
 from utils import audio, cli, features, store
 from utils.cli import CourseError
+from utils.corpus import SETS
 from utils.labels import LABELS, from_one_hot, one_hot
 from utils.quiet import tf
-from utils.splits import SETS
 
 BUFFER_CHUNKS = 16  # chunks read at a time and shuffled among each other: 1,024 rows
 PUBLISHED_PARTS = 7
@@ -26,10 +26,13 @@ class ClipSet:
     y : uint8 array, shape (n, 12)
     names : list of str
         ``label/file.wav`` of each row; empty for stores that carry no names.
+    label_order : tuple of str
+        The label of each column of y.
     """
 
-    def __init__(self, name, inputs, y, names=()):
+    def __init__(self, name, inputs, y, names=(), label_order=LABELS):
         self.name, self.inputs, self.y, self.names = name, inputs, y, list(names)
+        self.label_order = tuple(label_order)
         n_rows = sum(len(part) for part in inputs)
         if n_rows != len(y):
             raise CourseError(f"{inputs[0].path}: {n_rows} rows, but {len(y)} labels: make the store anew")
@@ -40,7 +43,7 @@ class ClipSet:
     @property
     def labels(self):
         """Label name of each row."""
-        return from_one_hot(self.y)
+        return from_one_hot(self.y, self.label_order)
 
     def chunks(self):
         """(part, chunk, first row) of every chunk, in row order."""
@@ -58,7 +61,7 @@ class ClipSet:
 
     def with_inputs(self, array):
         """The same clips with other inputs, such as a feature of them."""
-        return ClipSet(self.name, [array], self.y, self.names)
+        return ClipSet(self.name, [array], self.y, self.names, self.label_order)
 
 
 def open_store(folder):
@@ -94,7 +97,8 @@ def _open_set(folder, name):
         raise CourseError(f"{X.path}: expected int16 of (n, {audio.CLIP_SAMPLES}), got {X.dtype} of {X.shape}")
     if X.names != y.names:
         raise CourseError(f"{y.path} belongs to other clips than {X.path}: run python -m utils.prepare")
-    return ClipSet(name, [X], _check_y(y), X.names)
+    labels = y.settings.get("labels", LABELS)
+    return ClipSet(name, [X], _check_y(y, labels), X.names, labels)
 
 
 def _open_published(folder, name):
@@ -105,33 +109,33 @@ def _open_published(folder, name):
     for part in parts:
         if part.shape[1:] != (audio.CLIP_SAMPLES,):
             raise CourseError(f"{part.path}: expected rows of {audio.CLIP_SAMPLES}, got {part.shape}")
-    y = _check_y(store.open_published(folder / f"{name}_y.bc"))
+    y = _check_y(store.open_published(folder / f"{name}_y.bc"), LABELS)
     n_rows = sum(len(part) for part in parts)
     if name == "train" and len(y) == n_rows + PUBLISHED_EXTRA_ROWS:
         y = y[:n_rows]
     return ClipSet(name, parts, y)
 
 
-def _check_y(array):
+def _check_y(array, labels):
     y = array[:]
-    if y.shape[1:] != (len(LABELS),) or not np.all((y == 0) | (y == 1)) or not np.all(y.sum(axis=1) == 1):
-        raise CourseError(f"{array.path}: expected one-hot rows of {len(LABELS)}, got {y.dtype} of {y.shape}")
+    if y.shape[1:] != (len(labels),) or not np.all((y == 0) | (y == 1)) or not np.all(y.sum(axis=1) == 1):
+        raise CourseError(f"{array.path}: expected one-hot rows of {len(labels)}, got {y.dtype} of {y.shape}")
     return y.astype(np.uint8)
 
 
-def write_random_store(folder, n_clips, seed):
+def write_random_store(folder, n_clips, seed, label_order=LABELS):
     """A store of random waveforms and labels, to try code without data.
 
     ``n_clips`` for train, an eighth of them each for cv and test.
     """
     rng = np.random.default_rng(seed)
-    settings = {"dataset": "random data", "labels": list(LABELS)}
+    settings = {"dataset": "random data", "labels": list(label_order)}
     for name in SETS:
         n_rows = n_clips if name == "train" else max(1, n_clips // 8)
-        labels = [LABELS[i] for i in rng.integers(0, len(LABELS), n_rows)]
+        labels = [label_order[i] for i in rng.integers(0, len(label_order), n_rows)]
         names = [f"{label}/{i:08x}_nohash_0.wav" for i, label in enumerate(labels)]
-        with store.ArrayWriter(Path(folder) / f"{name}_y.bc", (len(LABELS),), np.uint8, settings) as writer:
-            writer.append(one_hot(labels), names)
+        with store.ArrayWriter(Path(folder) / f"{name}_y.bc", (len(label_order),), np.uint8, settings) as writer:
+            writer.append(one_hot(labels, label_order), names)
         X_path = Path(folder) / f"{name}_X.bc"
         with (
             store.ArrayWriter(X_path, (audio.CLIP_SAMPLES,), np.int16, settings) as writer,
@@ -267,7 +271,7 @@ def evaluation_dataset(clip_set, batch_size):
 
 def _signature(clip_set):
     part = clip_set.inputs[0]
-    return tf.TensorSpec((None, *part.shape[1:]), part.dtype), tf.TensorSpec((None, len(LABELS)), tf.uint8)
+    return tf.TensorSpec((None, *part.shape[1:]), part.dtype), tf.TensorSpec((None, clip_set.y.shape[1]), tf.uint8)
 
 
 def _to_model_scale(X):

@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from utils import files
+from utils.corpus import parse_name
 from utils.labels import LABELS
-from utils.splits import parse_name
 
 RESAMPLES = 2000
 
@@ -40,7 +40,7 @@ def accuracy_interval(correct, speakers=None, seed=0):
     return float(low), float(high)
 
 
-def score(y_true, y_predicted, names=()):
+def score(y_true, y_predicted, names=(), labels=LABELS):
     """All that is reported of a test.
 
     Parameters
@@ -49,6 +49,7 @@ def score(y_true, y_predicted, names=()):
         Label indices.
     names : list of str
         ``label/file.wav`` of each clip, from which its speaker is known; empty if unknown.
+    labels : sequence of str
 
     Returns
     -------
@@ -60,14 +61,14 @@ def score(y_true, y_predicted, names=()):
     y_true, y_predicted = np.asarray(y_true), np.asarray(y_predicted)
     correct = y_true == y_predicted
     speakers = [parse_name(Path(name))[0] for name in names] or None
-    indices = range(len(LABELS))
+    indices = range(len(labels))
     by_label = precision_recall_fscore_support(y_true, y_predicted, labels=indices, zero_division=0)
     return {
         "accuracy": float(correct.mean()),
         "interval": list(accuracy_interval(correct, speakers)),
         "per_label": {
             label: {key: float(values[i]) for key, values in zip(("precision", "recall", "f1"), by_label)}
-            for i, label in enumerate(LABELS)
+            for i, label in enumerate(labels)
         },
         "confusion": confusion_matrix(y_true, y_predicted, labels=indices).tolist(),
     }
@@ -75,7 +76,7 @@ def score(y_true, y_predicted, names=()):
 
 def hash_names(names):
     """Twelve hex digits that name a list of files, whatever their order."""
-    return hashlib.sha256("\n".join(sorted(names)).encode()).hexdigest()[:12]
+    return hashlib.sha256("\n".join(sorted(names)).encode(errors="surrogateescape")).hexdigest()[:12]
 
 
 def write_submission(path, rows):

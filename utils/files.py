@@ -82,12 +82,12 @@ def new_folder(target):
 
 
 def write_text(path, text):
-    """Write a text file (UTF-8) in one step: readers see the old content or the new."""
+    """Write a text file (UTF-8, and file names in whatever they are) in one step: readers see old or new content."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
     try:
-        partial.write_text(text, encoding="utf-8", newline="\n")
+        partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
@@ -114,7 +114,7 @@ def read_json(path):
         If the file is there but is not JSON.
     """
     try:
-        return json.loads(Path(path).read_text(encoding="utf-8"))
+        return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError:
         return None
     except ValueError as error:

@@ -5,6 +5,7 @@ import dataclasses
 from dataclasses import dataclass
 
 from utils import cli, models
+from utils.labels import parse_keywords
 
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
 
@@ -51,6 +52,11 @@ def _flag(default, type_, text, **settings):
     return dataclasses.field(default=default, metadata={"type": type_, "help": text, **settings})
 
 
+def _plain(value):
+    """A setting as JSON knows it."""
+    return list(value) if isinstance(value, tuple) else value
+
+
 def _by_model(key):
     values = {name: getattr(recipe_of(name), key) for name in models.NETWORKS}
     return ", ".join(f"{value} for {name}" for name, value in values.items())
@@ -65,6 +71,9 @@ class Settings:
         False, parse_bool, "train on random data, to try the code", nargs="?", const=True, metavar="BOOL"
     )
     random_examples: int = _flag(512, cli.positive_int, "clips of random data", metavar="N")
+    keywords: tuple = _flag(
+        None, parse_keywords, "words that the arrays must be made for (default: what they are)", metavar="WORD,WORD"
+    )
     model: str = _flag(models.DEFAULT, models.model_name, "one of " + ", ".join(models.NETWORKS), metavar="NAME")
     epochs: int = _flag(
         None, cli.positive_int, f"default: {_by_model('epochs')}, {RANDOM_EPOCHS} on random data", metavar="N"
@@ -80,6 +89,7 @@ class Settings:
     max_steps: int = _flag(None, cli.positive_int, "stop after N steps (a smoke run)", metavar="N")
 
     def __post_init__(self):
+        self.keywords = self.keywords and tuple(self.keywords)  # a list in a run's config.json
         if self.random_data and self.epochs is None:
             self.epochs = RANDOM_EPOCHS
         for field in ("epochs", "batch_size", "learning_rate"):
@@ -116,7 +126,7 @@ def parse(description, read_saved, arguments=None):
         return Settings(**given)
     saved = read_saved(given.get("logrun", Settings.logrun))
     for name, value in given.items():
-        if name not in FREE_ON_RESUME and saved.get(name, value) != value:
+        if name not in FREE_ON_RESUME and _plain(saved.get(name, value)) != _plain(value):
             parser.error(f"--{name} was {saved[name]} in that run and cannot change on --resume")
     free = {name: value for name, value in given.items() if name in FREE_ON_RESUME}
     return Settings(**{**saved, "max_steps": None, **free})

@@ -1,4 +1,6 @@
-"""The twelve labels of the challenge in one order, one-hot and back."""
+"""The twelve labels of the challenge in one order, one-hot and back; the same for words of one's own."""
+
+import argparse
 
 import numpy as np
 
@@ -14,35 +16,55 @@ OTHER_WORDS = (
 )
 
 
-def label_of(word):
+def with_extras(keywords):
+    """The label order of some keywords: these, then silence and unknown."""
+    return (*keywords, SILENCE, UNKNOWN)
+
+
+def parse_keywords(text):
+    """Argument type: words with commas between them, each the name of a folder of recordings."""
+    words = tuple(word.strip() for word in text.split(","))
+    for word in words:
+        if not word or word.startswith((".", "_")) or not word.isprintable() or any(c in word for c in '/\\:*?"<>|'):
+            raise argparse.ArgumentTypeError(f"{word!r} is no name for a folder of recordings")
+        if word in (SILENCE, UNKNOWN):
+            raise argparse.ArgumentTypeError(f"{word!r} is a label of its own, made without being asked for")
+    if len({word.casefold() for word in words}) < len(words):
+        raise argparse.ArgumentTypeError(f"{text!r} names a word twice")
+    return words
+
+
+def label_of(word, keywords=KEYWORDS):
     """Label of a spoken word: the word itself if it is a keyword, else ``unknown``."""
-    return word if word in KEYWORDS else UNKNOWN
+    return word if word in keywords else UNKNOWN
 
 
-def one_hot(labels):
+def one_hot(names, labels=LABELS):
     """One-hot rows of label names.
 
     Parameters
     ----------
-    labels : sequence of str, length n
+    names : sequence of str, length n
+    labels : sequence of str
+        The label of each column.
 
     Returns
     -------
-    uint8 array, shape (n, 12)
+    uint8 array, shape (n, len(labels))
 
     Raises
     ------
     ValueError
-        If a name is not one of the twelve labels.
+        If a name is not one of the labels.
     """
-    unknown_names = sorted(set(labels) - set(LABELS))
-    if unknown_names:
-        raise ValueError(f"not a label: {unknown_names[0]!r}; the labels are {', '.join(LABELS)}")
-    rows = np.zeros((len(labels), len(LABELS)), np.uint8)
-    rows[np.arange(len(labels)), [LABELS.index(label) for label in labels]] = 1
+    strangers = sorted(set(names) - set(labels))
+    if strangers:
+        raise ValueError(f"not a label: {strangers[0]!r}; the labels are {', '.join(labels)}")
+    rows = np.zeros((len(names), len(labels)), np.uint8)
+    rows[np.arange(len(names)), [labels.index(name) for name in names]] = 1
     return rows
 
 
-def from_one_hot(rows):
+def from_one_hot(rows, labels=LABELS):
     """Label names of one-hot rows, or of rows of probabilities: the highest column of each."""
-    return [LABELS[index] for index in np.argmax(rows, axis=1)]
+    return [labels[index] for index in np.argmax(rows, axis=1)]

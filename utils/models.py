@@ -1,4 +1,4 @@
-"""The networks, by name: raw waveforms (16000,) in, twelve logits out."""
+"""The networks, by name: raw waveforms (16000,) in, a logit for each label out."""
 
 import argparse
 import difflib
@@ -13,10 +13,11 @@ from utils.quiet import keras
 layers = keras.layers
 
 DEFAULT = "tc_resnet8_1.2"
+N_LABELS = len(LABELS)
 NETWORK = "network"  # name of the part of a model that comes after its front end
 
 
-def tc_resnet(channels, kernel_size=9, dropout=0.5):
+def tc_resnet(n_labels, channels, kernel_size=9, dropout=0.5):
     """Temporal-convolution residual network on log-mel spectrograms.
 
     Mel bins are the channels of a 1-D convolution over time, so even the first layer sees
@@ -24,6 +25,7 @@ def tc_resnet(channels, kernel_size=9, dropout=0.5):
 
     Parameters
     ----------
+    n_labels : int
     channels : sequence of int
         Of the first convolution, then of each residual block.
     kernel_size : int
@@ -45,7 +47,7 @@ def tc_resnet(channels, kernel_size=9, dropout=0.5):
         x = layers.ReLU()(layers.Add()([x, shortcut]))
     x = layers.GlobalAveragePooling1D()(x)
     x = layers.Dropout(dropout)(x)
-    return keras.Model(inputs, layers.Dense(len(LABELS), name="logits")(x), name=NETWORK)
+    return keras.Model(inputs, layers.Dense(n_labels, name="logits")(x), name=NETWORK)
 
 
 def _convolve(x, n_channels, kernel_size, strides=1, activate=True):
@@ -54,7 +56,7 @@ def _convolve(x, n_channels, kernel_size, strides=1, activate=True):
     return layers.ReLU()(x) if activate else x
 
 
-def conv1d():
+def conv1d(n_labels):
     """The original course's network on raw waveforms: nine blocks of two convolutions.
 
     28 million parameters and 2.4 billion multiply-accumulates a clip: for a GPU.
@@ -72,12 +74,12 @@ def conv1d():
     x = layers.GlobalMaxPooling1D()(x)
     x = layers.Dense(1024, activation="relu")(x)
     x = layers.Dropout(0.2)(x)
-    return keras.Model(inputs, layers.Dense(len(LABELS), name="logits")(x), name="conv1d")
+    return keras.Model(inputs, layers.Dense(n_labels, name="logits")(x), name="conv1d")
 
 
 # Name -> builder of what comes after the front end; conv1d has none.
 NETWORKS = {
-    "tc_resnet8_1.2": lambda: tc_resnet((20, 28, 40, 58), dropout=0.3),
+    "tc_resnet8_1.2": lambda n_labels: tc_resnet(n_labels, (20, 28, 40, 58), dropout=0.3),
     "conv1d": conv1d,
 }
 
@@ -91,18 +93,19 @@ def model_name(text):
     raise argparse.ArgumentTypeError(f"no model {text!r}, {hint}")
 
 
-def build_model(name=DEFAULT):
+def build_model(name=DEFAULT, n_labels=N_LABELS):
     """Build a model with fresh weights.
 
     Parameters
     ----------
     name : str
         One of ``NETWORKS``.
+    n_labels : int
 
     Returns
     -------
     keras.Model
-        Float32 waveforms (batch, 16000) in [-1, 1) to logits (batch, 12). Of a model with a front
+        Float32 waveforms (batch, 16000) in [-1, 1) to logits (batch, n_labels). Of a model with a front
         end, the layer called ``network`` is the part that learns.
 
     Raises
@@ -112,7 +115,7 @@ def build_model(name=DEFAULT):
     """
     if name not in NETWORKS:
         raise ValueError(f"no model {name!r}: there are {', '.join(NETWORKS)}")
-    network = NETWORKS[name]()
+    network = NETWORKS[name](n_labels)
     if network.name != NETWORK:
         return network
     inputs = keras.Input((CLIP_SAMPLES,), name="waveform")

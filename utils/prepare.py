@@ -9,13 +9,13 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, files, splits, store
-from utils.labels import LABELS, one_hot
+from utils import audio, cli, corpus, files, splits, store
+from utils.labels import KEYWORDS, LABELS, one_hot, parse_keywords
 
 BATCH_CLIPS = 512
 
 
-def persist_raw(clips, folder, settings):
+def persist_raw(found, folder, settings):
     """Write the clips of each set as ``<set>_X.bc`` (int16 waveforms) and ``<set>_y.bc`` (one-hot).
 
     Rows are in a random order, the same each time, so that any stretch of them is a fair
@@ -23,22 +23,23 @@ def persist_raw(clips, folder, settings):
 
     Parameters
     ----------
-    clips : list of splits.Clip
+    found : list of corpus.Clip
     folder : str or Path
     settings : dict
-        Kept in the arrays' manifests; arrays made with the same settings are left alone.
+        Kept in the arrays' manifests, ``labels`` among them: the label of each column of y. Arrays
+        made with the same settings are left alone.
 
     Returns
     -------
     int
         Clips written; 0 if all arrays were there.
     """
-    folder = Path(folder)
+    folder, labels = Path(folder), settings.get("labels", LABELS)
     written = 0
-    files.require_space(folder, 2.2 * audio.CLIP_SAMPLES * len(clips))
-    for name in splits.SETS:
-        group = [clip for clip in clips if clip.set == name]
-        rng = np.random.default_rng([splits.SEED, splits.SETS.index(name)])
+    files.require_space(folder, 2.2 * audio.CLIP_SAMPLES * len(found))
+    for name in corpus.SETS:
+        group = [clip for clip in found if clip.set == name]
+        rng = np.random.default_rng([splits.SEED, corpus.SETS.index(name)])
         group = [group[i] for i in rng.permutation(len(group))]
         names = [f"{clip.label}/{clip.path.name}" for clip in group]
         # X is finished last: with it y is known to be there.
@@ -46,8 +47,8 @@ def persist_raw(clips, folder, settings):
         mine = {**settings, "set": name}
         if store.is_done(X_path, mine) and store.is_done(y_path, mine):
             continue
-        with store.ArrayWriter(y_path, (len(LABELS),), np.uint8, mine) as writer:
-            writer.append(one_hot([clip.label for clip in group]), names)
+        with store.ArrayWriter(y_path, (len(labels),), np.uint8, mine) as writer:
+            writer.append(one_hot([clip.label for clip in group], labels), names)
         with (
             store.ArrayWriter(X_path, (audio.CLIP_SAMPLES,), np.int16, mine) as writer,
             cli.progress(total=len(group), desc=f"storing {X_path.name}", unit="clip") as bar,
@@ -64,8 +65,8 @@ def persist_raw(clips, folder, settings):
     return written
 
 
-def prepare(raw="data/raw", main="data/main", sample="data/sample"):
-    """Split, balance and persist in one go.
+def prepare(raw="data/raw", main="data/main", sample="data/sample", **rules):
+    """Split, balance and persist in one go; ``rules`` go to :func:`utils.splits.split`.
 
     Returns
     -------
@@ -74,33 +75,54 @@ def prepare(raw="data/raw", main="data/main", sample="data/sample"):
     int
         Clips written to arrays; 0 if all was done before.
     """
-    result = splits.split(raw, main, sample)
+    result = splits.split(raw, main, sample, **rules)
     note = files.read_json(Path(main) / "split.json")
-    settings = {"dataset": note["dataset"], "inputs": note["inputs"], "labels": list(LABELS)}
+    settings = {"dataset": note["dataset"], "inputs": note["inputs"], "labels": list(result.labels)}
     written = 0
-    for folder, clips in (
-        (Path(main), splits.balance(splits.list_clips(main))),
-        (Path(sample), splits.list_clips(sample)),
+    for folder, found in (
+        (Path(main), splits.balance(corpus.list_clips(main, result.labels), result.labels)),
+        (Path(sample), corpus.list_clips(sample, result.labels)),
     ):
-        written += persist_raw(clips, folder / "preprocessed", {**settings, "folder": folder.name})
+        written += persist_raw(found, folder / "preprocessed", {**settings, "folder": folder.name})
     return result, written
 
 
 def main(arguments=None):
     """Command line of ``python -m utils.prepare``."""
     parser = cli.Parser(prog="python -m utils.prepare", description="Split, balance and persist the recordings.")
-    parser.add_argument("--raw", default="data/raw", help="recordings in Kaggle's layout")
+    parser.add_argument("--raw", default="data/raw", help="recordings: Kaggle's layout, or a folder for each word")
     parser.add_argument("--main", default="data/main", help="gets the full split and its arrays")
     parser.add_argument("--sample", default="data/sample", help="gets the small split and its arrays")
+    parser.add_argument(
+        "--keywords",
+        type=parse_keywords,
+        metavar="WORD,WORD",
+        default=",".join(KEYWORDS),
+        help="words to tell apart; all other folders of recordings are unknown",
+    )
+    parser.add_argument(
+        "--no-speakers",
+        dest="speakers",
+        action="store_false",
+        help="recordings of your own whose names do not say who speaks (anna_1.wav does)",
+    )
+    parser.add_argument("--resample", action="store_true", help="take other rates, channels and formats too")
     options = parser.parse_args(arguments)
     start = time.perf_counter()
-    result, written = prepare(options.raw, options.main, options.sample)
+    result, written = prepare(
+        options.raw,
+        options.main,
+        options.sample,
+        keywords=options.keywords,
+        speakers=options.speakers,
+        resample=options.resample,
+    )
     n_clips = sum(sum(by_label.values()) for by_label in result.counts.values())
     if not result.made and not written:
         print(f"{options.main}: {n_clips} clips, nothing to do")
         return
     for warning in result.warnings:
-        print(f"warning: {warning}", file=sys.stderr)
+        cli.warn(warning)
     print(f"{options.main}: " + ", ".join(f"{name} {sum(c.values())}" for name, c in result.counts.items()))
     if result.skipped:
         print(f"{len(result.skipped)} files passed over, listed with reasons in {options.main}/skipped.csv")

@@ -11,7 +11,7 @@ import numpy as np
 from utils import datasets, evaluation, files, flags, models
 from utils.cli import CourseError
 from utils.frontend import Augment
-from utils.labels import LABELS, SILENCE
+from utils.labels import LABELS, SILENCE, with_extras
 from utils.quiet import keras, tf
 
 RUNS = Path("runs")
@@ -44,7 +44,7 @@ class RunFolder:
         names = {field.name for field in dataclasses.fields(flags.Settings)}
         return {name: value for name, value in config.items() if name in names}
 
-    def start(self, config, resume):
+    def start(self, config, labels, resume):
         """Make the work folder, or go on in the one that is there."""
         files.recover(self.final)
         if not resume:
@@ -54,7 +54,7 @@ class RunFolder:
             shutil.copytree(self.final, self.work)
         self.work.mkdir(parents=True, exist_ok=True)
         files.write_json(self.work / "config.json", config)
-        files.write_text(self.work / "labels.txt", "\n".join(LABELS) + "\n")
+        files.write_text(self.work / "labels.txt", "\n".join(labels) + "\n")
 
     def finish(self, result):
         """Write ``result.json`` and put the run in its place."""
@@ -219,8 +219,17 @@ def open_data(settings, folder):
     if settings.random_data:
         path = Path(folder)
         print(f"generating {settings.random_examples} random clips")
-        datasets.write_random_store(path, settings.random_examples, settings.seed)
+        labels = with_extras(settings.keywords) if settings.keywords else LABELS
+        datasets.write_random_store(path, settings.random_examples, settings.seed, labels)
     sets = datasets.open_store(path)
+    labels = sets["train"].label_order
+    if any(clip_set.label_order != labels for clip_set in sets.values()):
+        raise CourseError(f"{path}: train, cv and test have other labels than each other: run python -m utils.prepare")
+    if settings.keywords and with_extras(settings.keywords) != labels:
+        raise CourseError(
+            f"{path} was prepared for {','.join(labels)}: leave out --keywords, or run python -m utils.prepare "
+            f"--keywords {','.join(settings.keywords)}"
+        )
     for name, clip_set in sets.items():
         print(f"{name}: X {(len(clip_set), *clip_set.inputs[0].shape[1:])}, y {clip_set.y.shape}")
     published = "the original course's published arrays"
@@ -243,7 +252,7 @@ def network_inputs(sets, model, store_folder, spare_folder):
 
 def make_augment(train, seed):
     """Augmentation of a training set of log-mel spectrograms, with its own silence as noise."""
-    silent = train.y[:, LABELS.index(SILENCE)] == 1
+    silent = train.y[:, train.label_order.index(SILENCE)] == 1
     noise, n_found = [], 0
     first = 0
     for rows, _ in train.blocks():
@@ -281,10 +290,11 @@ def summarize(settings, model, sets, dataset, epochs, seconds, predict):
     The test set is touched here, once.
     """
     names = [f"{name}/{file}" for name, clip_set in sets.items() for file in clip_set.names]
-    scores = {
-        name: evaluation.score(sets[name].y.argmax(axis=1), predict_labels(predict, sets[name]), sets[name].names)
-        for name in ("cv", "test")
-    }
+    scores = {}
+    for name in ("cv", "test"):
+        clip_set = sets[name]
+        found = predict_labels(predict, clip_set)
+        scores[name] = evaluation.score(clip_set.y.argmax(axis=1), found, clip_set.names, clip_set.label_order)
     return {
         "dataset": dataset,
         "dataset_hash": evaluation.hash_names(names),

@@ -1,0 +1,191 @@
+"""Recordings on disk: what their names say, where they lie, what they sound like."""
+
+import contextlib
+import hashlib
+import os
+from pathlib import Path
+from typing import NamedTuple
+
+from utils import audio, cli, files
+from utils.cli import CourseError
+from utils.labels import LABELS, SILENCE, UNKNOWN
+
+SETS = ("train", "cv", "test")
+NOISE_FOLDER = "_background_noise_"
+MAX_SAMPLES = 60 * audio.SAMPLE_RATE  # of the recording of a word
+LISTS = {"cv": "validation_list.txt", "test": "testing_list.txt"}
+
+
+class Clip(NamedTuple):
+    """One clip of a split: the set it is in, its label, its file."""
+
+    set: str
+    label: str
+    path: Path
+
+
+class LeakError(CourseError):
+    """A model would see in training what it is tested on."""
+
+
+def parse_name(path):
+    """Speaker and word of a training file.
+
+    ``bed/0a7c2a8d_nohash_0.wav`` is word ``bed`` by speaker ``0a7c2a8d``; in ``unknown/`` the
+    word stands at the end of the name: ``unknown/0a7c2a8d_nohash_0_bed.wav``. A piece of
+    background noise, ``silence/running_tap_at_16000.wav``, has the recording for a speaker.
+    """
+    # Plain text work: this is called for every clip, and pathlib takes ten times as long.
+    place, name = os.path.split(path)
+    folder, stem = os.path.basename(place), os.path.splitext(name)[0]  # noqa: PTH119, PTH122
+    if folder == SILENCE:
+        return stem.rpartition("_at_")[0], SILENCE
+    speaker, _, rest = stem.partition("_nohash_")
+    if folder == UNKNOWN and "_" in rest:
+        return speaker, rest.partition("_")[2]
+    return speaker, folder
+
+
+def wav_names(folder):
+    """Names of the wav files in a folder, sorted; none if there is no such folder."""
+    try:
+        return sorted(name for name in os.listdir(folder) if name.lower().endswith(".wav"))
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+
+
+def list_wavs(folder):
+    """Wav files of a folder by name; none if there is no such folder."""
+    return [Path(folder, name) for name in wav_names(folder)]
+
+
+def list_clips(folder, labels=LABELS):
+    """Clips of a tree ``folder/<set>/<label>/*.wav``, in a fixed order."""
+    folder = Path(folder)
+    return [Clip(name, label, path) for name in SETS for label in labels for path in list_wavs(folder / name / label)]
+
+
+def count_clips(folder, labels=LABELS):
+    """Clips of a tree by set and label: ``{"train": {"yes": 212, ...}, ...}``."""
+    return {name: {label: len(wav_names(Path(folder, name, label))) for label in labels} for name in SETS}
+
+
+def find_recordings(raw):
+    """Folder of the words' folders: ``raw/train/audio`` as Kaggle has it, or ``raw`` itself.
+
+    Raises
+    ------
+    CourseError
+        If neither holds recordings.
+    """
+    raw = Path(raw)
+    if (raw / "train" / "audio").is_dir():
+        return raw / "train" / "audio"
+    if list_recordings(raw):
+        return raw
+    raise CourseError(
+        f"{raw} holds neither train/audio nor a folder of wavs for each word: run python -m utils.voices for the "
+        "built-in voices, or python -m utils.sources --help for all doors"
+    )
+
+
+def list_recordings(folder):
+    """Folder and name of every wav (words and background noise), in a fixed order."""
+    try:
+        words = sorted(os.listdir(folder))
+    except OSError:
+        return []
+    return [(word, name) for word in words for name in wav_names(Path(folder, word))]
+
+
+def list_folder(recordings):
+    """Where the official lists belong: beside ``audio`` as Kaggle has it, or beside the words."""
+    return recordings.parent if recordings.name == "audio" else recordings
+
+
+def read_list(path):
+    """Names in a ``validation_list.txt`` or ``testing_list.txt``, such as ``bed/0a7c2a8d_nohash_0.wav``."""
+    path = Path(path)
+    if not path.is_file():
+        raise CourseError(f"{path} is missing: the split needs it (unpack the whole archive, see README)")
+    try:
+        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
+    except UnicodeDecodeError as error:
+        raise CourseError(f"{path} is damaged ({error}): unpack the recordings again") from error
+
+
+def check_lists(raw):
+    """Set of every listed clip: ``{"bed/0a7c2a8d_nohash_0.wav": "cv", ...}``.
+
+    Raises
+    ------
+    LeakError
+        If a clip is in both lists, or does not exist.
+    """
+    recordings = find_recordings(raw)
+    folder, listed = list_folder(recordings), {}
+    for name, file in LISTS.items():
+        for clip in read_list(folder / file):
+            if listed.setdefault(clip, name) != name:
+                raise LeakError(f"{clip} is in both lists: take it out of one of {folder}/*_list.txt")
+    missing = sorted(set(listed) - {f"{word}/{name}" for word, name in list_recordings(recordings)})
+    if missing:
+        raise LeakError(f"{len(missing)} listed clips do not exist, {missing[0]} for one: unpack the recordings again")
+    return listed
+
+
+class Listener:
+    """Reads recordings and tells equal sounds by a hash; a file is read once, whatever links lead to it.
+
+    Parameters
+    ----------
+    resample : bool
+        Whether other rates, channels and formats are taken as well.
+
+    Attributes
+    ----------
+    long : list of Path
+        Recordings of more than a second, of which a clip is the first.
+    other_format : set of Path
+        Recordings that are not 16 kHz, 16-bit and mono.
+    """
+
+    def __init__(self, resample=False):
+        self.long, self.other_format = [], set()
+        self._resample, self._hashes = resample, {}
+
+    def read(self, path, max_samples=None):
+        """Samples of a recording; WavError with the reason if it is not one to use."""
+        return (audio.read_sound if self._resample else audio.read_wav)(path, max_samples)
+
+    def hash_all(self, paths, description):
+        """Hash of each file's sound, whatever the file is called: None if all is zero, or the WavError."""
+        yield from cli.progress(files.map_files(self._hash, paths), total=len(paths), desc=description, unit="clip")
+
+    def _hash(self, path):
+        identity = None
+        with contextlib.suppress(OSError):  # the reader says what is wrong with it
+            state = path.stat()
+            identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+        if identity in self._hashes:
+            return self._hashes[identity]
+        try:
+            samples = self._read_clip(path)
+        except audio.WavError as reason:
+            return reason
+        self._hashes[identity] = hashlib.sha256(samples).digest() if samples.any() else None
+        return self._hashes[identity]
+
+    def _read_clip(self, path):
+        try:
+            samples = audio.read_wav(path, MAX_SAMPLES + 1)
+        except audio.OtherFormatError:
+            if not self._resample:
+                raise
+            samples = audio.read_sound(path, MAX_SAMPLES + 1)
+            self.other_format.add(path)
+        if len(samples) > MAX_SAMPLES:
+            raise audio.WavError(f"longer than {MAX_SAMPLES // audio.SAMPLE_RATE} seconds: not one word")
+        if len(samples) > audio.CLIP_SAMPLES:
+            self.long.append(path)
+        return samples
