@@ -45,11 +45,11 @@ def find_wavs(paths):
     found = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".wav" and p.is_file())
+            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".wav" and not p.is_dir())
             if not inside:
                 raise CourseError(f"{path} holds no wav files")
             found += inside
-        elif path.exists():
+        elif path.exists() or path.is_symlink():
             found.append(path)
         else:
             raise CourseError(f"{path} does not exist")

@@ -11,7 +11,7 @@ import numpy as np
 SAMPLE_RATE = 16_000  # Hz
 CLIP_SAMPLES = 16_000  # one second
 
-_PCM, _EXTENSIBLE = 1, 0xFFFE
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 # What follows the two bytes of a format number in WAVE_FORMAT_EXTENSIBLE.
 _GUID_END = bytes.fromhex("000000001000800000aa00389b71")
 # A wav of the challenge starts with these 44 bytes: format in the first 36, size of the data in the last 4.
@@ -69,14 +69,16 @@ def read_wav(path, max_samples=None):
             layout = _find_sound(file)
             _check_plain(layout.format)
             start, n_bytes, head = layout.start, layout.n_bytes, b""
-        if n_bytes < 2:
+        if n_bytes == 0:
             raise WavError("holds no sound")
+        whole = start + n_bytes <= len(head)
+        if not whole:
+            _check_size(file, start, n_bytes)
         if n_bytes % 2:
             raise WavError("its sound ends within a sample")
         wanted = n_bytes // 2 if max_samples is None else min(n_bytes // 2, max_samples)
-        if start + n_bytes <= len(head):
+        if whole:
             return np.frombuffer(head, "<i2", wanted, start)
-        _check_size(file, start, n_bytes)
         file.seek(start)
         return np.frombuffer(file.read(2 * wanted), "<i2")
 
@@ -127,11 +129,19 @@ def _find_sound(file):
     raise WavError("cut short: no sound after its header")
 
 
-def _check_plain(form):
-    """Raise unless a fmt chunk says what a clip of the challenge's says."""
-    tag, channels, rate, _, frame_bytes, bits = struct.unpack("<HHIIHH", form[:16])
+def _parse_format(form):
+    """Format number, channels, rate, bytes a second, bytes a frame, bits."""
+    tag, channels, rate, byte_rate, frame_bytes, bits = struct.unpack("<HHIIHH", form[:16])
     if tag == _EXTENSIBLE and form[26:40] == _GUID_END:
         tag = int.from_bytes(form[24:26], "little")
+    if tag in (_PCM, _FLOAT) and (not bits or frame_bytes != channels * -(-bits // 8)):
+        raise WavError(f"its header contradicts itself: {channels} x {bits} bits in {frame_bytes} bytes")
+    return tag, channels, rate, byte_rate, frame_bytes, bits
+
+
+def _check_plain(form):
+    """Raise unless a fmt chunk says what a clip of the challenge's says."""
+    tag, channels, rate, _, _, bits = _parse_format(form)
     if tag != _PCM:
         raise OtherFormatError(f"its samples are not plain PCM (format {tag})")
     if bits != 16:
@@ -140,8 +150,6 @@ def _check_plain(form):
         raise OtherFormatError(f"{channels} channels instead of 1")
     if rate != SAMPLE_RATE:
         raise OtherFormatError(f"{rate} Hz instead of {SAMPLE_RATE}")
-    if frame_bytes != 2:
-        raise WavError(f"its header contradicts itself: 16-bit samples of {frame_bytes} bytes")
 
 
 def read_sound(path, max_samples=None):
@@ -233,6 +241,7 @@ def _check_whole(path):
             layout = _find_sound(file)
         except OtherFormatError:
             return  # not a wav
+        _parse_format(layout.format)
         if layout.n_bytes == 0:
             raise WavError("holds no sound")
         _check_size(file, layout.start, layout.n_bytes)

@@ -153,7 +153,7 @@ def _find_oddities(counts, listener):
     for label in counts["train"]:
         without = [name for name in SETS if not counts[name][label]]
         if without:
-            yield f"no clip of {label!r} in {' and '.join(without)}"
+            yield f"no clip of {label!r} in {', '.join(without)}"
     if listener.long:
         path = listener.long[0]
         yield (
