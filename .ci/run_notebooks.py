@@ -21,10 +21,11 @@ def strip(notebook):
         if cell.cell_type != "code":
             continue
         kept = []
-        for output in cell.outputs:
+        for output in _join_streams(cell.outputs):
             if "<audio" in output.get("data", {}).get("text/html", ""):
                 output.data = nbformat.from_dict({"text/plain": "(a player: run the cell to listen)"})
             if output.output_type == "stream":
+                # A progress bar writes over its line: what it leaves is what follows the last return.
                 lines = output.text.split("\n")
                 output.text = "\n".join(line.split("\r")[-1].rstrip() for line in lines)
                 if not output.text.strip():
@@ -32,6 +33,16 @@ def strip(notebook):
             kept.append(output)
         cell.outputs = kept
     return notebook
+
+
+def _join_streams(outputs):
+    joined = []
+    for output in outputs:
+        if output.output_type == "stream" and joined and joined[-1].get("name") == output.name:
+            joined[-1].text += output.text
+        else:
+            joined.append(output)
+    return joined
 
 
 def main():
