@@ -13,11 +13,18 @@ class CourseError(Exception):
     """A failed job, told to a person in one line: what is wrong, where, what to do."""
 
 
+class _Help(argparse.ArgumentDefaultsHelpFormatter):
+    """Shows the default of each flag, but of switches: these are off until they are given."""
+
+    def _get_help_string(self, action):
+        return action.help if isinstance(action.default, bool) else super()._get_help_string(action)
+
+
 class Parser(argparse.ArgumentParser):
     """Argument parser that shows defaults and ends a bad call with one line and exit status 2."""
 
     def __init__(self, **settings):
-        settings.setdefault("formatter_class", argparse.ArgumentDefaultsHelpFormatter)
+        settings.setdefault("formatter_class", _Help)
         super().__init__(allow_abbrev=False, **settings)
 
     def error(self, message):
