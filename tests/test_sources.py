@@ -6,7 +6,7 @@ from types import SimpleNamespace
 
 import py7zr
 import pytest
-from conftest import make_raw, tree
+from conftest import make_raw, pack_challenge, tree
 
 from utils import sources
 from utils.cli import CourseError
@@ -14,18 +14,7 @@ from utils.cli import CourseError
 
 @pytest.fixture
 def download(tmp_path):
-    """What Kaggle hands out, in small: a zip of train.7z, test.7z and sample_submission.7z."""
-    raw = make_raw(tmp_path / "made", words=("yes", "bed"), seconds=3)
-    (raw / "test" / "audio").mkdir(parents=True)
-    (raw / "test" / "audio" / "clip_1.wav").write_bytes((raw / "train/audio/yes/00000000_nohash_0.wav").read_bytes())
-    (raw / "sample_submission.csv").write_text("fname,label\nclip_1.wav,silence\n")
-    for name, member in (("train", "train"), ("test", "test"), ("sample_submission", "sample_submission.csv")):
-        with py7zr.SevenZipFile(tmp_path / f"{name}.7z", "w") as archive:
-            archive.writeall(raw / member, member)
-    with zipfile.ZipFile(tmp_path / "challenge.zip", "w") as outer:
-        for name in ("train", "test", "sample_submission"):
-            outer.write(tmp_path / f"{name}.7z", f"{name}.7z")
-    return tmp_path / "challenge.zip", raw
+    return pack_challenge(tmp_path)
 
 
 def test_the_zip_of_7z_files_is_unpacked_once(download, tmp_path):
