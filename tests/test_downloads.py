@@ -10,6 +10,7 @@ import http.server
 import importlib
 import itertools
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from utils.labels import KEYWORDS, LABELS, OTHER_WORDS
 ROOT = Path(__file__).parents[1]
 TOKEN = "a-made-up-token"
 KAGGLE = "/v1/competitions.CompetitionApiService/DownloadDataFiles"
+SPEAKERS = ("0000000a", "0000000b")
 NEW_WORDS = ("backward", "follow", "forward", "learn", "visual")
 
 
@@ -150,9 +152,9 @@ def closed_port():
 # Kaggle
 
 
-@pytest.fixture
-def challenge(tmp_path):
-    return pack_challenge(tmp_path / "packed")
+@pytest.fixture(scope="module")
+def challenge(tmp_path_factory):
+    return pack_challenge(tmp_path_factory.mktemp("challenge"))
 
 
 @pytest.fixture
@@ -242,9 +244,10 @@ def test_no_way_to_kaggle(kaggle, run, tmp_path, monkeypatch):
 
 def test_a_cut_download_from_kaggle_goes_on_where_it_was(kaggle, challenge, run, tmp_path):
     raw = tmp_path / "data" / "raw"
-    with zipfile.ZipFile(challenge[0], "a") as archive:  # the package writes whole MB
+    large = Path(shutil.copy(challenge[0], tmp_path))  # the package writes whole MB
+    with zipfile.ZipFile(large, "a") as archive:
         archive.writestr("notes.txt", os.urandom(8_000_000))
-    kaggle.files["/storage/data.zip"] = challenge[0].read_bytes()
+    kaggle.files["/storage/data.zip"] = large.read_bytes()
     kaggle.cut = True
     code, text = run("kaggle", "--raw", raw)
     assert code == 1
@@ -337,40 +340,45 @@ def test_kaggle_does_not_download_what_has_no_place(kaggle, run, tmp_path):
 # Speech Commands
 
 
-@pytest.fixture
-def public(server, tmp_path, monkeypatch):
-    """Archives laid out as the public ones, on a loopback server; version -> the recordings in them."""
-    made, table = {}, {}
-    for version in (1, 2):
-        words = (*KEYWORDS, *OTHER_WORDS, *(NEW_WORDS if version == 2 else ()))
-        raw = make_raw(tmp_path / f"v{version}", words, ("0000000a", "0000000b"), seconds=1)
+@pytest.fixture(scope="module")
+def packed(tmp_path_factory):
+    """Archives laid out as the public ones: their bytes, the table that names them, the recordings in them."""
+    folder = tmp_path_factory.mktemp("speech_commands")
+    contents, table, made = {}, {}, {}
+
+    def pack(box, name):
+        with tarfile.open(folder / name, "w:gz") as archive:
+            archive.add(box, ".")
+        content = contents[f"/data/{name}"] = (folder / name).read_bytes()
+        return downloads.Archive(name, len(content), hashlib.sha256(content).hexdigest())
+
+    for version, new_words in ((1, ()), (2, NEW_WORDS)):
+        raw = make_raw(folder / f"v{version}", (*KEYWORDS, *OTHER_WORDS, *new_words), SPEAKERS, seconds=1)
         box = raw / "train" / "audio"
         for path in (raw / "train").glob("*.txt"):
             path.rename(box / path.name)
         (box / "LICENSE").write_text("CC BY 4.0")
-        test_set = tmp_path / f"test{version}"
-        for number, label in enumerate((*KEYWORDS, "_silence_", "_unknown_")):
-            (test_set / label).mkdir(parents=True)
-            word = label if label in KEYWORDS else OTHER_WORDS[0]
-            for speaker in ("0000000a", "0000000b"):
-                wav = (box / word / f"{speaker}_nohash_0.wav").read_bytes()
-                (test_set / label / f"{speaker}_nohash_{number}.wav.wav").write_bytes(wav)
-        (test_set / "README.md").write_text("canonical")
-        archives = [pack(box, f"speech_commands_v0.0{version}.tar.gz", server)]
-        archives.append(pack(test_set, "speech_commands_test_set_v0.02.tar.gz", server) if version == 2 else None)
-        made[version], table[version] = box, tuple(archives)
+        made[version], table[version] = box, (pack(box, f"speech_commands_v0.0{version}.tar.gz"), None)
+
+    test_set = folder / "test_set"
+    for number, label in enumerate((*KEYWORDS, "_silence_", "_unknown_")):
+        (test_set / label).mkdir(parents=True)
+        word = label if label in KEYWORDS else OTHER_WORDS[0]
+        for speaker in SPEAKERS:  # the real ones end twice in .wav, too
+            source = made[2] / word / f"{speaker}_nohash_0.wav"
+            shutil.copy(source, test_set / label / f"{speaker}_nohash_{number}.wav.wav")
+    (test_set / "README.md").write_text("canonical")
+    table[2] = (table[2][0], pack(test_set, "speech_commands_test_set_v0.02.tar.gz"))
+    return SimpleNamespace(contents=contents, table=table, made=made)
+
+
+@pytest.fixture
+def public(server, packed, monkeypatch):
+    """The public archives on a loopback server."""
+    server.files.update(packed.contents)
     monkeypatch.setattr(downloads, "PUBLIC", f"{server.url}/data/")
-    monkeypatch.setattr(downloads, "SPEECH_COMMANDS", table)
-    return SimpleNamespace(server=server, made=made)
-
-
-def pack(folder, name, server):
-    path = folder.with_name(f"{folder.name}_{name}")
-    with tarfile.open(path, "w:gz") as archive:
-        archive.add(folder, ".")
-    content = path.read_bytes()
-    server.files[f"/data/{name}"] = content
-    return downloads.Archive(name, len(content), hashlib.sha256(content).hexdigest())
+    monkeypatch.setattr(downloads, "SPEECH_COMMANDS", packed.table)
+    return server
 
 
 def rows_of(path):
@@ -379,7 +387,7 @@ def rows_of(path):
 
 
 @pytest.mark.parametrize("version", [1, 2])
-def test_speech_commands_are_laid_out_as_kaggles_data_once(public, run, tmp_path, version):
+def test_speech_commands_are_laid_out_as_kaggles_data_once(public, packed, run, tmp_path, version):
     raw = tmp_path / "data" / "raw"
     command = ("speech_commands", "--raw", raw, "--version", version)
     assert run(*command)[0] == 0
@@ -388,15 +396,15 @@ def test_speech_commands_are_laid_out_as_kaggles_data_once(public, run, tmp_path
     assert sorted(path for path in train if not path.startswith("audio")) == [
         *("LICENSE", "testing_list.txt", "validation_list.txt"),
     ]
-    made = tree(public.made[version])
+    made = tree(packed.made[version])
     assert {path.removeprefix("audio/"): content for path, content in train.items()} == made
     assert len(names(raw / "train" / "audio")) == {1: 31, 2: 36}[version]  # with _background_noise_
     assert sources.describe_source(raw)["name"] == f"Speech Commands v0.0{version}"
     assert (raw / "test").exists() == (version == 2)
 
-    public.server.asked.clear()
+    public.asked.clear()
     assert run(*command) == (0, f"{raw}: nothing to do\n")
-    assert public.server.asked == []
+    assert public.asked == []
 
 
 def test_speech_commands_is_version_1_by_default(public, run, tmp_path):
@@ -427,30 +435,30 @@ def test_canonical_test_clips_are_blind_and_the_truth_lies_beside_them(public, r
 def test_a_wrong_hash_is_told_and_the_file_removed(public, run, tmp_path):
     raw = tmp_path / "data" / "raw"
     url = "/data/speech_commands_test_set_v0.02.tar.gz"
-    good = public.server.files[url]
-    public.server.files[url] = good[:-1] + bytes([good[-1] ^ 1])
+    good = public.files[url]
+    public.files[url] = good[:-1] + bytes([good[-1] ^ 1])
     code, text = run("speech_commands", "--raw", raw, "--version", 2)
     assert code == 1
     assert "speech_commands_test_set_v0.02.tar.gz came with a wrong hash" in text
     assert names(raw.with_name(".speech_commands.download")) == ["speech_commands_v0.02.tar.gz"]
     assert not raw.exists()
 
-    public.server.files[url] = good
-    public.server.asked.clear()
+    public.files[url] = good
+    public.asked.clear()
     assert run("speech_commands", "--raw", raw, "--version", 2)[0] == 0
-    assert [path for path, _ in public.server.asked] == [url]  # the good one had stayed
+    assert [path for path, _ in public.asked] == [url]  # the good one had stayed
 
 
 def test_a_cut_public_download_is_never_taken_for_whole(public, run, tmp_path):
     raw = tmp_path / "data" / "raw"
-    public.server.cut = True
+    public.cut = True
     code, text = run("speech_commands", "--raw", raw)
     assert code == 1
     assert "speech_commands_v0.01.tar.gz was cut off" in text
     assert names(raw.parent) == [".speech_commands.download"]
     assert names(raw.with_name(".speech_commands.download")) == []
 
-    public.server.cut = False
+    public.cut = False
     assert run("speech_commands", "--raw", raw)[0] == 0
     assert names(raw.parent) == ["raw"]
 
@@ -460,17 +468,17 @@ def test_the_remains_of_a_killed_download_are_cleared(public, run, tmp_path):
     folder = raw.with_name(".speech_commands.download")
     folder.mkdir(parents=True)
     name = "speech_commands_v0.01.tar.gz"
-    (folder / name).write_bytes(public.server.files[f"/data/{name}"][:1000])
+    (folder / name).write_bytes(public.files[f"/data/{name}"][:1000])
     (folder / "tmp1234").write_bytes(b"half")
-    public.server.refusals[f"/data/{name}"] = 503
+    public.refusals[f"/data/{name}"] = 503
     assert run("speech_commands", "--raw", raw)[0] == 1
     assert names(folder) == [name]
-    public.server.refusals.clear()
+    public.refusals.clear()
     assert run("speech_commands", "--raw", raw)[0] == 0
 
 
 def test_a_public_archive_that_is_gone(public, run, tmp_path):
-    public.server.files.clear()
+    public.files.clear()
     code, text = run("speech_commands", "--raw", tmp_path / "data" / "raw")
     assert code == 1
     assert "404 Not Found" in text
@@ -486,12 +494,12 @@ def test_no_way_to_the_public_archives(public, run, tmp_path, monkeypatch):
 
 
 def test_public_archives_meet_a_small_disk_before_they_are_asked_for(public, run, tmp_path, monkeypatch):
-    size = len(public.server.files["/data/speech_commands_v0.01.tar.gz"])
+    size = len(public.files["/data/speech_commands_v0.01.tar.gz"])
     monkeypatch.setattr("shutil.disk_usage", lambda folder: SimpleNamespace(free=2 * size))
     code, text = run("speech_commands", "--raw", tmp_path / "data" / "raw")
     assert code == 1
     assert "MB free and" in text
-    assert public.server.asked == []
+    assert public.asked == []
 
 
 def test_public_archives_meet_a_disk_that_fills_up(public, run, tmp_path, monkeypatch):
@@ -509,12 +517,12 @@ def test_another_version_in_the_way_is_kept(public, run, tmp_path):
     raw = tmp_path / "data" / "raw"
     run("speech_commands", "--raw", raw)
     before = tree(raw)
-    public.server.asked.clear()
+    public.asked.clear()
     code, text = run("speech_commands", "--raw", raw, "--version", 2)
     assert code == 1
     assert "from another source" in text
     assert tree(raw) == before
-    assert public.server.asked == []
+    assert public.asked == []
 
 
 @pytest.mark.parametrize("moved", [0, 1, 2, 3])
@@ -531,9 +539,9 @@ def test_a_run_killed_between_two_parts_goes_on_without_a_download(public, run, 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr("utils.files.replace", die_after)
         sources.download_speech_commands(2, raw)
-    public.server.asked.clear()
+    public.asked.clear()
     assert run("speech_commands", "--raw", raw, "--version", 2)[0] == 0
-    assert public.server.asked == []
+    assert public.asked == []
     run("speech_commands", "--raw", tmp_path / "other" / "raw", "--version", 2)
     assert tree(raw) == tree(tmp_path / "other" / "raw")
     assert names(raw.parent) == ["raw"]
