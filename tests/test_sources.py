@@ -1,9 +1,7 @@
 """Guards: what Kaggle hands out is brought to its place whole, or nothing is."""
 
-import zipfile
 from types import SimpleNamespace
 
-import py7zr
 import pytest
 from conftest import make_raw, pack_challenge, tree
 
