@@ -32,9 +32,9 @@ class Archive(NamedTuple):
     sha256: str
 
 
-# By version of Speech Commands: the recordings, and the canonical test set or None. The first two hashes
-# are those of torchaudio, the last two those of TensorFlow Datasets. The test set of version 1
-# (speech_commands_test_set_v0.01.tar.gz) is left out: nobody has published its hash.
+# By version of Speech Commands: the recordings, and the canonical test set or None. The hashes of the
+# recordings are those of torchaudio; TensorFlow Datasets gives the same for v0.02, and that of its test set.
+# The test set of v0.01 is left out: no published hash of it was found to check it by.
 SPEECH_COMMANDS = {
     1: (
         Archive(
