@@ -11,7 +11,7 @@ WRONG_PYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	print("" if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, \
 	for example make demo PYTHON=python3.12" % v)' 2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
 
-.PHONY: demo test recordings course lint tensorboard clean
+.PHONY: demo data test recordings course lint tensorboard clean
 
 demo: .venv/ready
 	@test -d data/raw/train/audio || $(PY) -m utils.voices
@@ -25,6 +25,10 @@ demo: .venv/ready
 	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
 	@echo "TensorBoard:  tf_logs/demo; make tensorboard, then open localhost:6006"
 	@echo "Next:         the notebooks, from 0_split_data.ipynb: .venv/bin/jupyter lab"
+
+# Where recordings come from, and what each way needs.
+data: .venv/ready
+	@$(PY) -m utils.sources --help
 
 test: .venv/ready-dev lint
 	$(PYTEST) -m "not recordings"

@@ -1,8 +1,10 @@
 """Data for the tests: tiny made wavs, built-in voices, and the real recordings where they are."""
 
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import py7zr
 import pytest
 
 from utils import audio, voices
@@ -35,6 +37,21 @@ def make_raw(raw, words=(*KEYWORDS, "bed", "cat"), speakers=SPEAKERS, noises=("h
         lines = [f"{word}/{speaker}_nohash_0.wav\n" for word in words]
         (train / f"{name}_list.txt").write_text("".join(lines))
     return raw
+
+
+def pack_challenge(folder):
+    """What Kaggle hands out, in small: a zip of train.7z, test.7z and sample_submission.7z, and what is in it."""
+    raw = make_raw(folder / "made", words=("yes", "bed"), seconds=3)
+    (raw / "test" / "audio").mkdir(parents=True)
+    (raw / "test" / "audio" / "clip_1.wav").write_bytes((raw / "train/audio/yes/00000000_nohash_0.wav").read_bytes())
+    (raw / "sample_submission.csv").write_text("fname,label\nclip_1.wav,silence\n")
+    for name, member in (("train", "train"), ("test", "test"), ("sample_submission", "sample_submission.csv")):
+        with py7zr.SevenZipFile(folder / f"{name}.7z", "w") as archive:
+            archive.writeall(raw / member, member)
+    with zipfile.ZipFile(folder / "challenge.zip", "w") as outer:
+        for name in ("train", "test", "sample_submission"):
+            outer.write(folder / f"{name}.7z", f"{name}.7z")
+    return folder / "challenge.zip", raw
 
 
 @pytest.fixture

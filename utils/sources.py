@@ -1,19 +1,41 @@
-"""Bring recordings to ``data/raw``: what Kaggle hands out, unpacked safely.
+"""Bring recordings to ``data/raw``: from Kaggle, or the public Speech Commands; unpacked safely.
 
-python -m utils.sources archive tensorflow-speech-recognition-challenge.zip
+python -m utils.sources --help
 """
 
+import argparse
 import hashlib
 import sys
 from pathlib import Path
 
-from utils import archives, cli, files
+import numpy as np
+
+from utils import archives, cli, downloads, files
 from utils.cli import CourseError
+from utils.labels import SILENCE
 
 RAW = Path("data/raw")
 # What the course needs of the competition's data; the archives may hold more.
 PARTS = ("train", "test", "sample_submission.csv")
+# The archives that Kaggle packs into its zip.
+PACKED = ("train", "test", "sample_submission")
 END_BYTES = 1 << 20  # of an archive, which tell it from others
+SEED = 220788
+
+DOORS = """\
+Bring recordings to data/raw. Each door needs something else:
+
+  command                                  brings                      needs
+  python -m utils.voices                   speech made on the spot     nothing
+  python -m utils.sources speech_commands  Speech Commands, public     the network: 1.5 GB, with --version 2 2.5 GB
+  python -m utils.sources kaggle           the competition's data      an account at kaggle.com, its token in
+                                                                       ~/.kaggle/access_token, the rules accepted
+  python -m utils.sources archive PATH     the competition's data      its zip, downloaded by you
+  your own words                           what you recorded           a folder: python -m utils.prepare --help
+
+Beside the voices, the disk needs room for two and a half to four times the download. A command that was
+cut off goes on, or starts anew, when it is run again.
+"""
 
 
 def describe_source(raw=RAW):
@@ -21,7 +43,7 @@ def describe_source(raw=RAW):
     return files.read_json(Path(raw) / "source.json") or {"name": f"recordings in {raw}", "parts": {}}
 
 
-def unpack(path, raw=RAW):
+def unpack(path, raw=RAW, fingerprint=None):
     """Bring what was downloaded from Kaggle to ``raw``.
 
     Parameters
@@ -32,6 +54,8 @@ def unpack(path, raw=RAW):
         that holds these, packed or unpacked.
     raw : str or Path
         Gets ``train/``, ``test/`` and ``sample_submission.csv``.
+    fingerprint : str, optional
+        Tells this source from others; made from the archive where not given.
 
     Returns
     -------
@@ -47,12 +71,9 @@ def unpack(path, raw=RAW):
     path, raw = Path(path), Path(raw)
     if not path.exists():
         raise CourseError(f"{path} does not exist: name the archive that you downloaded from Kaggle")
-    fingerprint = _fingerprint(path)
-    there = describe_source(raw)["parts"]
-    for part in PARTS:
-        files.recover(raw / part)
-    mine = [part for part in PARTS if there.get(part) == fingerprint]
-    if mine and all((raw / part).exists() for part in mine):
+    fingerprint = fingerprint or _fingerprint(path)
+    mine = [part for part, mark in describe_source(raw)["parts"].items() if mark == fingerprint]
+    if mine and _is_there(raw, mine, fingerprint):
         return []
 
     with files.work_folder(raw) as work:
@@ -63,11 +84,102 @@ def unpack(path, raw=RAW):
                 f"{path} holds no train/audio, test/audio or sample_submission.csv: is it the "
                 "archive of the TensorFlow Speech Recognition Challenge?"
             )
-        in_the_way = [p for p in found if (raw / p).exists() and there.get(p) != fingerprint]
-        if in_the_way:
-            raise CourseError(f"{raw / in_the_way[0]} is already there, from another source: move {raw} away first")
+        _is_there(raw, found, fingerprint)
         _move_in(found, raw, fingerprint, f"recordings ({path.name})")
     return list(found)
+
+
+def download_competition(raw=RAW):
+    """Download the competition's data with the user's Kaggle token and unpack it; see :func:`unpack`."""
+    raw = Path(raw)
+    fingerprint = f"{downloads.COMPETITION} from Kaggle"
+    if _is_there(raw, PARTS, fingerprint):
+        return []
+    folder = raw.with_name(".kaggle.download")  # kept until all is unpacked, so that a cut download goes on
+    new = unpack(downloads.fetch_kaggle(folder), raw, fingerprint)
+    files.remove(folder)
+    return new
+
+
+def download_speech_commands(version=1, raw=RAW):
+    """Download the public Speech Commands and lay them out as Kaggle's data.
+
+    Parameters
+    ----------
+    version : {1, 2}
+        1 is the competition's own; it comes without ``test/audio``.
+    raw : str or Path
+        Gets ``train/`` and, with version 2, the canonical test set: ``test/audio`` under names that
+        tell nothing, ``sample_submission.csv`` and ``speech_commands_solution.csv`` (the truth).
+
+    Returns
+    -------
+    list of str
+        The parts that were new; empty if all were there already.
+
+    Raises
+    ------
+    CourseError
+        If a download or the disk fails, or if another source's recordings are in the way.
+    """
+    raw = Path(raw)
+    name = f"Speech Commands v0.0{version}"
+    recordings, test_set = downloads.SPEECH_COMMANDS[version]
+    solution = "speech_commands_solution.csv"
+    if _is_there(raw, (*PARTS, solution) if test_set else ("train",), name):
+        return []
+    folder = raw.with_name(".speech_commands.download")
+    paths = downloads.fetch_public([archive for archive in (recordings, test_set) if archive], folder)
+    with files.work_folder(raw) as work:
+        train = work / "train"
+        archives.extract(paths[0], train / "audio")
+        for path in list((train / "audio").iterdir()):
+            if path.is_file():  # the lists, the licence
+                path.rename(train / path.name)
+        found = {"train": train}
+        if test_set:
+            archives.extract(paths[1], work / "canonical")
+            clips = sorted((work / "canonical").glob("*/*.wav"))
+            # Their folders are the ten keywords, _silence_ and _unknown_.
+            labelled = [(path, path.parent.name.strip("_")) for path in clips]
+            hide_labels(labelled, work, solution, np.random.default_rng(SEED))
+            found |= {part: work / part for part in ("test", "sample_submission.csv", solution)}
+        _move_in(found, raw, name, name)
+    files.remove(folder)
+    return list(found)
+
+
+def hide_labels(clips, raw, solution, rng):
+    """Move test clips to names that tell nothing of what was said; write down the truth beside them.
+
+    Parameters
+    ----------
+    clips : list of (Path, str)
+        Wavs and their labels, on the file system of ``raw``.
+    raw : Path
+        Gets ``test/audio``, ``sample_submission.csv`` and the file ``solution``.
+    solution : str
+    rng : numpy.random.Generator
+    """
+    folder = raw / "test" / "audio"
+    folder.mkdir(parents=True)
+    names = [f"clip_{number:09x}.wav" for number in sorted(rng.choice(2**32, len(clips), replace=False))]
+    rows = []
+    for name, index in zip(names, rng.permutation(len(clips))):
+        path, label = clips[index]
+        path.rename(folder / name)
+        rows.append((name, label))
+    files.write_csv(raw / solution, ("fname", "label"), rows)
+    files.write_csv(raw / "sample_submission.csv", ("fname", "label"), [(name, SILENCE) for name, _ in rows])
+
+
+def _is_there(raw, parts, fingerprint):
+    """Whether ``raw`` holds all these parts of this source; another source's are an error."""
+    there = describe_source(raw)["parts"]
+    for part in parts:
+        if files.recover(raw / part) and there.get(part) != fingerprint:
+            raise CourseError(f"{raw / part} is already there, from another source: move {raw} away first")
+    return all((raw / part).exists() for part in parts)
 
 
 def _move_in(found, raw, fingerprint, name):
@@ -122,12 +234,12 @@ def _gather(path, target):
         files.link_or_copy(path, target / path.name)
         packed = []
     elif archives.is_archive(path):
-        archives.extract(path, target)
+        archives.extract(path, target, nested=PACKED)
         packed = [p for p in sorted(target.rglob("*")) if p.is_file() and archives.is_archive(p)]
     else:
         raise CourseError(f"{path} is neither a zip, a 7z nor a folder")
     for archive in packed:
-        if archive.name.split(".")[0] in ("train", "test", "sample_submission"):
+        if archive.name.split(".")[0] in PACKED:
             archives.extract(archive, target)
 
 
@@ -145,13 +257,30 @@ def _link_folder(source, target):
 
 def main(arguments=None):
     """Command line of ``python -m utils.sources``."""
-    parser = cli.Parser(prog="python -m utils.sources", description="Bring recordings to data/raw.")
+    parser = cli.Parser(
+        prog="python -m utils.sources", description=DOORS, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     doors = parser.add_subparsers(dest="door", required=True, metavar="DOOR", parser_class=cli.Parser)
+    public = doors.add_parser("speech_commands", help="download the public recordings; no account")
+    public.add_argument(
+        "--version",
+        type=int,
+        choices=(1, 2),
+        default=1,
+        help="1: the competition's thirty words, without test clips; 2: 35 words and the canonical test set",
+    )
+    kaggle = doors.add_parser("kaggle", help="download the competition's data with your Kaggle token")
     archive = doors.add_parser("archive", help="unpack what you downloaded from Kaggle")
     archive.add_argument("path", help="the zip, one of the 7z files in it, or a folder with them")
-    archive.add_argument("--raw", default=str(RAW), help="where the recordings go")
+    for door in (public, kaggle, archive):
+        door.add_argument("--raw", default=str(RAW), help="where the recordings go")
     options = parser.parse_args(arguments)
-    new = unpack(options.path, options.raw)
+    if options.door == "archive":
+        new = unpack(options.path, options.raw)
+    elif options.door == "kaggle":
+        new = download_competition(options.raw)
+    else:
+        new = download_speech_commands(options.version, options.raw)
     print(f"{options.raw}: {', '.join(new)} unpacked" if new else f"{options.raw}: nothing to do")
 
 

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, files
+from utils import audio, cli, files, sources
 from utils.cli import CourseError
 from utils.labels import KEYWORDS, LABELS, OTHER_WORDS, SILENCE, label_of
 
@@ -191,8 +191,8 @@ def _lists(speakers, words):
     }
 
 
-def _name_test_clips(folder, spoken, noises, n_clips, rng):
-    """Move the further speakers' clips to unlabelled names, add silences; rows of (name, label)."""
+def _make_test(raw, spoken, noises, n_clips, rng):
+    """Make ``test/audio`` of the further speakers' clips and of silences."""
     n_silence = n_clips // len(LABELS)
     clips = [(path, label_of(path.parent.name)) for path in sorted(spoken.rglob("*.wav"))]
     sounds = list(noises.values())
@@ -202,15 +202,8 @@ def _name_test_clips(folder, spoken, noises, n_clips, rng):
         path = spoken / f"{number}.wav"
         audio.write_wav(path, sound[start : start + audio.CLIP_SAMPLES])
         clips.append((path, SILENCE))
-    names = [f"clip_{number:09x}.wav" for number in sorted(rng.choice(2**32, len(clips), replace=False))]
-    folder.mkdir(parents=True)
-    rows = []
-    for name, index in zip(names, rng.permutation(len(clips))):
-        path, label = clips[index]
-        path.rename(folder / name)
-        rows.append((name, label))
+    sources.hide_labels(clips, raw, "voices_solution.csv", rng)
     files.remove(spoken)
-    return rows
 
 
 def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, seed=SEED):
@@ -263,9 +256,7 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
         _speak([(train, training), (spoken, testing)], seed)
         for name, lines in _lists(training, words).items():
             files.write_text(work / "train" / f"{name}_list.txt", "\n".join(lines) + "\n")
-        rows = _name_test_clips(work / "test" / "audio", spoken, noises, n_test_clips, rng)
-        files.write_csv(work / "voices_solution.csv", ("fname", "label"), rows)
-        files.write_csv(work / "sample_submission.csv", ("fname", "label"), [(name, SILENCE) for name, _ in rows])
+        _make_test(work, spoken, noises, n_test_clips, rng)
         files.write_json(work / "source.json", {"name": NAME, "parts": {}, "voices": settings})
     return True
 
