@@ -1,10 +1,35 @@
 """Guards: the front end of training and of the finished model is one and the same; augmentation is what it says."""
 
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
 import librosa
 import numpy as np
 import pytest
 
-from utils import audio, features, frontend
+from utils import audio, cli, datasets, features, frontend, prepare, sources, store
+
+ROOT = Path(__file__).parents[1]
+# What the course's features are, clip by clip.
+LIBROSA = {
+    "mfccs_1D": lambda clip: librosa.feature.mfcc(y=clip, sr=16000, n_mfcc=100).mean(axis=1),
+    "mfccs_2D": lambda clip: librosa.feature.mfcc(y=clip, sr=16000, n_mfcc=100),
+    "mel_spectrogram": lambda clip: librosa.feature.melspectrogram(y=clip, sr=16000),
+    "fft": lambda clip: np.abs(np.fft.rfft(clip.astype(np.float64))),
+    "tempogram": lambda clip: librosa.feature.tempogram(y=clip, sr=16000),
+}
+SHAPES = {
+    "mfccs_1D": (100,),
+    "mfccs_2D": (100, 32),
+    "mel_spectrogram": (128, 32),
+    "fft": (8001,),
+    "tempogram": (384, 32),
+    "log_mel": (98, 40),
+}
 
 
 @pytest.fixture(scope="module")
@@ -23,10 +48,110 @@ def test_numpy_and_tensorflow_agree(waveforms):
     np.testing.assert_allclose(features.log_mel(waveforms), frontend.LogMel()(waveforms).numpy(), atol=1e-4)
 
 
-@pytest.mark.parametrize("bad", [np.zeros((2, 8000), np.float32), np.zeros(16000, np.float32), np.zeros((1, 16000))])
-def test_other_shapes_and_types_are_refused(bad):
-    with pytest.raises(ValueError, match="expected float32 of shape"):
-        features.log_mel(bad)
+def check_against_librosa(name, waveforms):
+    found = features.FEATURES[name].compute(waveforms)
+    assert found.dtype == np.float32
+    assert found.shape == (len(waveforms), *SHAPES[name])
+    for clip, ours in zip(waveforms, found):
+        theirs = LIBROSA[name](clip)
+        np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-4 * np.abs(theirs).max() or 1e-12)
+
+
+@pytest.mark.filterwarnings("ignore:n_fft=")
+@pytest.mark.parametrize("name", LIBROSA)
+def test_batches_give_what_librosa_gives_clip_by_clip(waveforms, name):
+    quiet = waveforms[:40] * np.float32(1e-3)  # beside louder ones: a batch's loudest clip must not matter
+    check_against_librosa(name, np.concatenate([waveforms[:60], quiet, waveforms[-1:]]))
+
+
+@pytest.mark.recordings
+@pytest.mark.parametrize("name", LIBROSA)
+def test_batches_give_what_librosa_gives_on_real_clips(archive, real_clips, name):
+    check_against_librosa(name, real_clips)
+
+
+@pytest.fixture(scope="module")
+def real_clips(archive, tmp_path_factory):
+    raw = tmp_path_factory.mktemp("real") / "raw"
+    sources.unpack(archive, raw)
+    paths = sorted((raw / "train" / "audio").glob("[a-z]*/*.wav"))[::33]
+    return audio.to_waveform(np.stack([audio.fit_second(audio.read_wav(path, 16_000)) for path in paths]))
+
+
+@pytest.mark.parametrize("name", SHAPES)
+def test_a_clip_does_not_depend_on_its_company(waveforms, name):
+    compute = features.FEATURES[name].compute
+    np.testing.assert_allclose(compute(waveforms[:37])[20:21], compute(waveforms[20:21]), rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", SHAPES)
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        (np.zeros((2, 8000), np.float32), r"expected float32 of shape \(n, 16000\), got float32 of \(2, 8000\)"),
+        (np.zeros(16000, np.float32), "expected float32 of shape"),
+        (np.zeros((1, 16000)), "got float64"),
+        (np.zeros((1, 16000), np.int16), "got int16"),
+        (np.zeros((0, 16000), np.float32), "one clip or more"),
+        (np.pad(np.full((1, 1), np.nan, np.float32), ((1, 0), (0, 15999))), "NaN or infinite ones in clip 1"),
+        (np.pad(np.full((1, 1), np.inf, np.float32), ((20, 0), (0, 15999))), "NaN or infinite ones in clip 20"),
+    ],
+)
+def test_bad_input_is_refused_with_what_was_expected(name, bad, reason):
+    with pytest.raises(ValueError, match=reason):
+        features.FEATURES[name].compute(bad)
+
+
+@pytest.fixture(scope="module")
+def stored(voices_raw, tmp_path_factory):
+    """A project folder whose sample is stored."""
+    folder = tmp_path_factory.mktemp("project")
+    prepare.prepare(voices_raw, folder / "data" / "main", folder / "data" / "sample")
+    return folder
+
+
+def test_features_are_kept_beside_the_waveforms_in_the_same_order(stored, monkeypatch, capsys):
+    monkeypatch.chdir(stored)
+    assert cli.run(features.main, ["--set", "sample", "--features", "fft", "mfccs_1D"]) == 0
+    folder = stored / "data" / "sample" / "preprocessed"
+    sets = datasets.open_store(folder)
+    for name, clip_set in sets.items():
+        array = store.open_array(folder / f"{name}_X_mfccs_1D.bc")
+        array.verify()
+        assert array.names == clip_set.names
+        expected = features.mfccs_1D(audio.to_waveform(clip_set.inputs[0][:]))
+        np.testing.assert_allclose(array[:], expected, rtol=1e-4, atol=1e-4)
+    capsys.readouterr()
+    assert cli.run(features.main, ["--set", "sample", "--features", "fft"]) == 0
+    assert capsys.readouterr().out.count("nothing to do") == 3
+
+
+def test_a_killed_run_goes_on_with_what_was_not_finished(stored, monkeypatch):
+    monkeypatch.chdir(stored)
+    folder = stored / "data" / "main" / "preprocessed"
+    command = [sys.executable, "-m", "utils.features", "--set", "main", "--features", "log_mel", "tempogram"]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    wait_for(folder / ".train_X_tempogram.bc.partial")
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (folder / "train_X_tempogram.bc").exists()
+    before = (folder / "train_X_log_mel.bc").stat().st_ino
+    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    assert (folder / "train_X_log_mel.bc").stat().st_ino == before
+    waveforms = audio.to_waveform(store.open_array(folder / "train_X.bc")[:])
+    found = store.open_array(folder / "train_X_tempogram.bc")
+    found.verify()
+    np.testing.assert_allclose(found[:], features.tempogram(waveforms), rtol=1e-4, atol=1e-5)
+    assert not list(folder.glob(".*"))
+
+
+def wait_for(path):
+    for _ in range(2000):
+        if path.exists():
+            return
+        time.sleep(0.02)
+    raise AssertionError(f"{path} never came")
 
 
 def test_augmentation_depends_on_seed_and_moment_alone(waveforms):

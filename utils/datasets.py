@@ -163,15 +163,7 @@ def log_mel_set(clip_set, folder):
     ClipSet
     """
     path = Path(folder) / f"{clip_set.name}_X_log_mel.bc"
-    settings = {"feature": "log_mel", "version": 1, "of": [part.fingerprint for part in clip_set.inputs]}
-    if not store.is_done(path, settings):
-        with (
-            store.ArrayWriter(path, (features.N_FRAMES, features.N_MELS), np.float32, settings) as writer,
-            cli.progress(total=len(clip_set), desc=f"computing {path.name}", unit="clip") as bar,
-        ):
-            for samples, _ in clip_set.blocks():
-                writer.append(features.log_mel(audio.to_waveform(samples)))
-                bar.update(len(samples))
+    features.persist(clip_set.inputs, path, "log_mel")
     return clip_set.with_inputs(store.open_array(path))
 
 

@@ -1,11 +1,23 @@
-"""Features of whole batches of clips, in numpy."""
+"""Features of whole batches of clips, in numpy, on all cores; as arrays beside the waveforms.
 
+python -m utils.features --set main --features mfccs_2D mel_spectrogram
+"""
+
+import os
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from functools import cache
+from itertools import islice
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import scipy.fft
+from threadpoolctl import threadpool_limits
 
+from utils import audio, cli, store
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
+from utils.corpus import SETS
 
 # The networks' log-mel: 30 ms frames every 10 ms, 40 bins, as in BC-ResNet and its peers.
 FRAME_LENGTH = 480  # samples
@@ -16,7 +28,20 @@ FMIN_HZ, FMAX_HZ = 20.0, 7600.0
 N_FRAMES = 1 + (CLIP_SAMPLES - FRAME_LENGTH) // HOP_LENGTH  # 98
 ENERGY_FLOOR = 1e-6  # added before the logarithm: about the energy of int16 rounding
 
-BATCH_CLIPS = 64  # clips worked on at once: their spectra stay in the processor's cache
+# The course's other features have librosa's defaults, at 16 kHz.
+LONG_FFT = 2048
+LONG_HOP = 512
+LONG_MELS = 128
+LONG_FRAMES = 1 + CLIP_SAMPLES // LONG_HOP  # 32, of a clip padded by half a frame at both ends
+N_MFCC = 100
+TEMPOGRAM_LAGS = 384
+MIN_POWER, TOP_DB = 1e-10, 80.0  # a clip's decibels end 80 below its loudest
+MEL_GROUPS = 8  # filters are narrow: each group of them only meets the FFT bins that it needs
+
+BATCH_CLIPS = 16  # worked on at once by a thread: their spectra stay in the processor's cache
+TASK_CLIPS = 512  # handed to a process at a time
+TASKS_AHEAD = 4  # for each process, so that memory does not grow with the number of clips
+VERSION = 1  # of what is computed: arrays of another version are made anew
 
 
 def hann_window(n_samples):
@@ -39,13 +64,35 @@ def mel_weights():
         Each filter rises from its left neighbour's centre to its own, and falls to the
         next; its peak is 1.
     """
-    bin_hz = np.linspace(0, SAMPLE_RATE / 2, N_FFT // 2 + 1)[:, None]
     edges_mel = np.linspace(hz_to_mel(FMIN_HZ), hz_to_mel(FMAX_HZ), N_MELS + 2)
-    edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    return _triangles(700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0), N_FFT)
+
+
+def _triangles(edges_hz, n_fft):
+    bin_hz = np.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1)[:, None]
     left, centre, right = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising = (bin_hz - left) / (centre - left)
     falling = (right - bin_hz) / (right - centre)
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
+
+
+@cache
+def _long_mel_groups():
+    """Librosa's mel filters (Slaney 1998: linear to 1 kHz, then logarithmic; area 1), in groups.
+
+    Each is (first filter, last filter + 1, first FFT bin, last bin + 1, weights).
+    """
+    step, log_step = 200 / 3, np.log(6.4) / 27  # hertz a mel below 1 kHz = 15 mel, factor a mel above
+    mels = np.linspace(0, 15 + np.log(SAMPLE_RATE / 2 / 1000) / log_step, LONG_MELS + 2)
+    edges_hz = np.where(mels < 15, step * mels, 1000 * np.exp(log_step * (mels - 15)))
+    weights = _triangles(edges_hz, LONG_FFT) * (2 / (edges_hz[2:] - edges_hz[:-2])).astype(np.float32)
+    groups = []
+    for first in range(0, LONG_MELS, LONG_MELS // MEL_GROUPS):
+        last = first + LONG_MELS // MEL_GROUPS
+        bins = np.flatnonzero(weights[:, first:last].any(axis=1))
+        low, high = bins[0], bins[-1] + 1
+        groups.append((first, last, low, high, np.ascontiguousarray(weights[low:high, first:last])))
+    return groups
 
 
 def log_mel(waveforms):
@@ -64,17 +111,268 @@ def log_mel(waveforms):
     Raises
     ------
     ValueError
-        If the waveforms have another shape or type.
+        If the waveforms have another shape or type, are none, or are not finite.
     """
+    window, weights = hann_window(FRAME_LENGTH), mel_weights()
+
+    def compute(batch):
+        power = _power_spectra(batch, window, HOP_LENGTH, N_FFT)
+        return np.log(power @ weights + np.float32(ENERGY_FLOOR))
+
+    return _in_batches(compute, waveforms)
+
+
+def mel_spectrogram(waveforms):
+    """Mel spectrograms, as ``librosa.feature.melspectrogram`` makes them clip by clip.
+
+    Parameters
+    ----------
+    waveforms : float32 array, shape (n, 16000)
+
+    Returns
+    -------
+    float32 array, shape (n, 128, 32)
+        Power, mel bins first.
+
+    Raises
+    ------
+    ValueError
+        As :func:`log_mel`, and so all features.
+    """
+    return _in_batches(lambda batch: _mel_power(batch).transpose(0, 2, 1), waveforms)
+
+
+def mfccs_2D(waveforms):
+    """Mel-frequency cepstral coefficients, as ``librosa.feature.mfcc`` makes them clip by clip.
+
+    Parameters
+    ----------
+    waveforms : float32 array, shape (n, 16000)
+
+    Returns
+    -------
+    float32 array, shape (n, 100, 32)
+
+    References
+    ----------
+    Davis & Mermelstein (1980), IEEE Transactions on ASSP 28(4).
+    """
+    return _in_batches(lambda batch: _mfccs(batch).transpose(0, 2, 1), waveforms)
+
+
+def mfccs_1D(waveforms):
+    """Mean over time of the mel-frequency cepstral coefficients: float32, shape (n, 100)."""
+    return _in_batches(lambda batch: _mfccs(batch).mean(axis=1), waveforms)
+
+
+def fft(waveforms):
+    """Magnitude of the real Fourier transform, a bin a hertz: float32, shape (n, 8001)."""
+
+    def compute(batch):
+        spectra = scipy.fft.rfft(batch)
+        return np.sqrt(_square(spectra))
+
+    return _in_batches(compute, waveforms)
+
+
+def tempogram(waveforms):
+    """Tempograms, as ``librosa.feature.tempogram`` makes them clip by clip.
+
+    Autocorrelation of how strongly the sound sets in, in windows of 384 frames around each frame.
+
+    Parameters
+    ----------
+    waveforms : float32 array, shape (n, 16000)
+
+    Returns
+    -------
+    float32 array, shape (n, 384, 32)
+        The largest value of each frame is 1.
+
+    References
+    ----------
+    Grosche, Müller & Kurth (2010), Cyclic tempogram, ICASSP.
+    """
+    return _in_batches(lambda batch: _autocorrelate(onset_strength(batch)).transpose(0, 2, 1), waveforms)
+
+
+def onset_strength(waveforms):
+    """Mean rise of the mel spectrogram in decibels, frame by frame: float32, shape (n, 32)."""
+    decibels = _mel_decibels(waveforms)
+    rise = np.maximum(decibels[:, 1:] - decibels[:, :-1], 0).mean(axis=2)
+    # One frame for the difference; two because a frame hears an onset when its middle is a frame's half before.
+    late = 1 + LONG_FFT // (2 * LONG_HOP)
+    return np.pad(rise, ((0, 0), (late, 0)))[:, :LONG_FRAMES]
+
+
+class Feature(NamedTuple):
+    """What a feature is made by, and the shape of a clip of it."""
+
+    compute: object
+    shape: tuple
+
+
+FEATURES = {
+    "mfccs_1D": Feature(mfccs_1D, (N_MFCC,)),
+    "mfccs_2D": Feature(mfccs_2D, (N_MFCC, LONG_FRAMES)),
+    "mel_spectrogram": Feature(mel_spectrogram, (LONG_MELS, LONG_FRAMES)),
+    "fft": Feature(fft, (CLIP_SAMPLES // 2 + 1,)),
+    "tempogram": Feature(tempogram, (TEMPOGRAM_LAGS, LONG_FRAMES)),
+    "log_mel": Feature(log_mel, (N_FRAMES, N_MELS)),
+}
+
+
+def _in_batches(compute, waveforms):
+    """Results of ``compute`` on small batches, by a thread a core; numpy and scipy let threads run."""
     waveforms = np.asarray(waveforms)
     if waveforms.ndim != 2 or waveforms.shape[1] != CLIP_SAMPLES or waveforms.dtype != np.float32:
         raise ValueError(f"expected float32 of shape (n, {CLIP_SAMPLES}), got {waveforms.dtype} of {waveforms.shape}")
-    result = np.empty((len(waveforms), N_FRAMES, N_MELS), np.float32)
-    window = hann_window(FRAME_LENGTH)
-    for start in range(0, len(waveforms), BATCH_CLIPS):
+    if not len(waveforms):
+        raise ValueError("expected one clip or more, got none")
+
+    def work(start):
         batch = waveforms[start : start + BATCH_CLIPS]
-        frames = np.lib.stride_tricks.sliding_window_view(batch, FRAME_LENGTH, axis=1)[:, ::HOP_LENGTH]
-        spectra = scipy.fft.rfft(frames * window, N_FFT, axis=-1)
-        power = np.square(spectra.real) + np.square(spectra.imag)
-        result[start : start + BATCH_CLIPS] = np.log(power @ mel_weights() + np.float32(ENERGY_FLOOR))
-    return result
+        if not np.isfinite(batch.sum()):
+            clip = start + int(np.flatnonzero(~np.isfinite(batch.sum(axis=1)))[0])
+            raise ValueError(f"expected finite amplitudes, got NaN or infinite ones in clip {clip}")
+        return compute(batch)
+
+    starts = range(0, len(waveforms), BATCH_CLIPS)
+    if len(starts) == 1:
+        return np.ascontiguousarray(work(0))
+    # Our threads share the cores: those of the matrix products would only be in their way.
+    with threadpool_limits(1, "blas"), ThreadPoolExecutor(_count_threads()) as pool:
+        results = pool.map(work, starts)
+        first = next(results)
+        features = np.empty((len(waveforms), *first.shape[1:]), np.float32)
+        features[: len(first)] = first
+        for start, result in zip(starts[1:], results):
+            features[start : start + BATCH_CLIPS] = result
+    return features
+
+
+def _count_threads():
+    """All cores, or as many as the caller set; joblib sets one for each of its processes."""
+    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+
+
+def _power_spectra(batch, window, hop_length, n_fft):
+    frames = np.lib.stride_tricks.sliding_window_view(batch, len(window), axis=1)[:, ::hop_length]
+    return _square(scipy.fft.rfft(frames * window, n_fft, axis=-1))
+
+
+def _square(spectra):
+    power = np.square(spectra.real)
+    power += np.square(spectra.imag)
+    return power
+
+
+def _mel_power(batch):
+    padded = np.pad(batch, ((0, 0), (LONG_FFT // 2, LONG_FFT // 2)))
+    power = _power_spectra(padded, hann_window(LONG_FFT), LONG_HOP, LONG_FFT)
+    mels = np.empty((len(batch), LONG_FRAMES, LONG_MELS), np.float32)
+    for first, last, low, high, weights in _long_mel_groups():
+        mels[..., first:last] = power[..., low:high] @ weights
+    return mels
+
+
+def _mel_decibels(batch):
+    decibels = np.log(np.maximum(_mel_power(batch), np.float32(MIN_POWER)))
+    decibels *= np.float32(10 / np.log(10))
+    # Clip by clip: the loudest of a whole batch would change with the company a clip is in.
+    return np.maximum(decibels, decibels.max(axis=(1, 2), keepdims=True) - np.float32(TOP_DB))
+
+
+@cache
+def _cosines():
+    """The first rows of the orthonormal DCT-II, shape (128, 100)."""
+    return scipy.fft.dct(np.eye(LONG_MELS), norm="ortho")[:, :N_MFCC].astype(np.float32)
+
+
+def _mfccs(batch):
+    return _mel_decibels(batch) @ _cosines()
+
+
+def _autocorrelate(onsets):
+    """Autocorrelation of the frames around each frame, shape (n, 32, 384)."""
+    half = TEMPOGRAM_LAGS // 2
+    # A straight line from the last value down to nothing; before the first value (zero) there is nothing.
+    ramp = onsets[:, -1:] * np.linspace(1, 0, half + 1, dtype=np.float32)[1:]
+    padded = np.concatenate([np.zeros((len(onsets), half), np.float32), onsets, ramp], axis=1)
+    frames = np.lib.stride_tricks.sliding_window_view(padded, TEMPOGRAM_LAGS, axis=1)[:, :LONG_FRAMES]
+    n_fft = 2 * TEMPOGRAM_LAGS
+    power = _square(scipy.fft.rfft(frames * hann_window(TEMPOGRAM_LAGS), n_fft, axis=-1))
+    lags = scipy.fft.irfft(power, n_fft, axis=-1)[..., :TEMPOGRAM_LAGS]
+    largest = np.abs(lags).max(axis=-1, keepdims=True)
+    return lags / np.where(largest < np.finfo(np.float32).tiny, 1, largest)
+
+
+def persist(inputs, path, name):
+    """Write a feature of stored waveforms as an array; one that is there from the same waveforms stays.
+
+    Parameters
+    ----------
+    inputs : list of store.StoredArray
+        The waveforms, in one array or in parts.
+    path : str or Path
+    name : str
+        One of ``FEATURES``.
+
+    Returns
+    -------
+    bool
+        Whether there was anything to do.
+    """
+    settings = {"feature": name, "version": VERSION, "of": [part.fingerprint for part in inputs]}
+    if store.is_done(path, settings):
+        return False
+    names = [file for part in inputs for file in part.names]
+    n_clips = sum(len(part) for part in inputs)
+    with (
+        store.ArrayWriter(path, FEATURES[name].shape, np.float32, settings) as writer,
+        cli.progress(total=n_clips, desc=f"computing {Path(path).name}", unit="clip") as bar,
+    ):
+        for rows in _compute_blocks(inputs, name):
+            writer.append(rows, names[bar.n : bar.n + len(rows)])
+            bar.update(len(rows))
+    return True
+
+
+def _compute_blocks(inputs, name):
+    """Blocks of a feature in row order, by a process a core."""
+    import joblib  # slow to import, and only needed here
+
+    blocks = (part[start : start + TASK_CLIPS] for part in inputs for start in range(0, len(part), TASK_CLIPS))
+    n_jobs = joblib.cpu_count()
+    if sum(len(part) for part in inputs) <= TASK_CLIPS:  # not worth starting processes
+        yield from (_compute_block(name, block) for block in blocks)
+        return
+    with joblib.Parallel(n_jobs) as parallel:
+        while group := list(islice(blocks, n_jobs * TASKS_AHEAD)):
+            yield from parallel(joblib.delayed(_compute_block)(name, block) for block in group)
+
+
+def _compute_block(name, samples):
+    """A feature of int16 counts, or of the original course's float64 ones."""
+    return FEATURES[name].compute(audio.to_waveform(samples))
+
+
+def main(arguments=None):
+    """Command line of ``python -m utils.features``."""
+    parser = cli.Parser(prog="python -m utils.features", description="Compute features of the stored waveforms.")
+    parser.add_argument("--set", choices=("main", "sample"), default="sample", help="the full data, or the sample")
+    parser.add_argument(
+        "--features", nargs="+", choices=FEATURES, metavar="NAME", default=list(FEATURES), help=", ".join(FEATURES)
+    )
+    options = parser.parse_args(arguments)
+    folder = Path("data") / options.set / "preprocessed"
+    for name in SETS:
+        waveforms = store.open_array(folder / f"{name}_X.bc")
+        for feature in options.features:
+            path = folder / f"{name}_X_{feature}.bc"
+            made = persist([waveforms], path, feature)
+            print(f"{path}: {(len(waveforms), *FEATURES[feature].shape)}" + ("" if made else ", nothing to do"))
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
