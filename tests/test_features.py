@@ -126,18 +126,18 @@ def test_features_are_kept_beside_the_waveforms_in_the_same_order(stored, monkey
     assert capsys.readouterr().out.count("nothing to do") == 3
 
 
-def test_a_killed_run_goes_on_with_what_was_not_finished(stored, monkeypatch):
-    monkeypatch.chdir(stored)
-    folder = stored / "data" / "main" / "preprocessed"
+def test_a_killed_run_goes_on_with_what_was_not_finished(tmp_path):
+    folder = tmp_path / "data" / "main" / "preprocessed"
+    datasets.write_random_store(folder, 12 * features.TASK_CLIPS, seed=1)  # enough for several processes
     command = [sys.executable, "-m", "utils.features", "--set", "main", "--features", "log_mel", "tempogram"]
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL)
+    settings = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, "cwd": tmp_path, "stdout": subprocess.DEVNULL}
+    process = subprocess.Popen(command, **settings)
     wait_for(folder / ".train_X_tempogram.bc.partial")
     process.send_signal(signal.SIGKILL)
     process.wait()
     assert not (folder / "train_X_tempogram.bc").exists()
     before = (folder / "train_X_log_mel.bc").stat().st_ino
-    subprocess.run(command, env=environment, check=True, stdout=subprocess.DEVNULL)
+    subprocess.run(command, check=True, **settings)
     assert (folder / "train_X_log_mel.bc").stat().st_ino == before
     waveforms = audio.to_waveform(store.open_array(folder / "train_X.bc")[:])
     found = store.open_array(folder / "train_X_tempogram.bc")

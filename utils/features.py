@@ -39,7 +39,7 @@ MIN_POWER, TOP_DB = 1e-10, 80.0  # a clip's decibels end 80 below its loudest
 MEL_GROUPS = 8  # filters are narrow: each group of them only meets the FFT bins that it needs
 
 BATCH_CLIPS = 16  # worked on at once by a thread: their spectra stay in the processor's cache
-TASK_CLIPS = 512  # handed to a process at a time
+TASK_CLIPS = 128  # handed to a process at a time
 TASKS_AHEAD = 4  # for each process, so that memory does not grow with the number of clips
 VERSION = 1  # of what is computed: arrays of another version are made anew
 
@@ -375,4 +375,6 @@ def main(arguments=None):
 
 
 if __name__ == "__main__":
+    from utils.features import main  # other processes find its functions under this name, not under __main__
+
     sys.exit(cli.run(main))
