@@ -53,7 +53,7 @@ def train(settings, spare):
     run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume)
     callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
     callback.restore(part)
-    augment = training.make_augment(train_set, settings.seed) if part is not model else None
+    augment = training.make_augment(train_set, settings.seed) if settings.augment else None
     part.fit(
         datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.epoch, augment),
         steps_per_epoch=steps,

@@ -182,6 +182,9 @@ def test_a_shift_brings_silence_in_at_the_edge_and_masks_hide_no_more_than_allow
     for before, after in zip(spectra, shifted):
         moves = [s for s in range(-10, 11) if np.allclose(after[10:-10], before[10 + s : 88 + s], atol=1e-3)]
         assert moves
-    hidden = frontend._mask(np.zeros((500, 98, 40), np.float32), 1, 20, [1, 2]).numpy() != 0
-    assert hidden.any(axis=2).sum(axis=1).max() == 20
-    assert np.array_equal(hidden.any(axis=2), hidden.all(axis=2))
+    masks = frontend.Augmentation(0, 0.0, (0.0, 0.0), (0.0, 0.0), 1)
+    flat = np.zeros((500, 98, 40), np.float32)
+    hidden = frontend.Augment(flat[:1], 1, masks)(flat, None, (0, 0))[0].numpy() == frontend.LOG_MEL_MEAN
+    frames, mels = hidden.all(axis=2), hidden.all(axis=1)
+    assert (frames.sum(axis=1).max(), mels.sum(axis=1).max()) == (20, 8)
+    assert np.array_equal(hidden, frames[:, :, None] | mels[:, None, :])

@@ -6,13 +6,14 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train_keras
-from utils import cli, evaluation, models, training
+from utils import cli, datasets, evaluation, models, training
 from utils.labels import LABELS
 from utils.quiet import keras
 
@@ -57,6 +58,42 @@ def test_random_data_false_means_false(flags, value):
 
 
 @pytest.mark.parametrize(
+    ("flags", "value"),
+    [
+        ([], True),
+        (["--no-augment"], False),
+        (["--model", "conv1d"], False),  # as the original trained it
+        (["--model", "conv1d", "--augment"], True),
+    ],
+)
+def test_augmentation_is_on_unless_the_model_or_the_flag_says_otherwise(flags, value):
+    assert training.parse_settings("", flags).augment is value
+
+
+@pytest.mark.parametrize("model", list(models.NETWORKS))
+@pytest.mark.parametrize("flag", ["--augment", "--no-augment"])
+def test_two_epochs_show_the_same_rows_unless_they_are_augmented(model, flag, monkeypatch):
+    def small(n_labels):  # the original's network takes half a second a clip
+        inputs = keras.Input((16000,))
+        return keras.Model(inputs, keras.layers.Dense(n_labels)(inputs[:, ::100]))
+
+    seen = []
+
+    def keep(*arguments):
+        seen.append((datasets.training_dataset(*arguments), datasets.training_dataset(*arguments)))
+        return seen[-1][0]
+
+    monkeypatch.setitem(models.NETWORKS, "conv1d", small)
+    monkeypatch.setattr(train_keras, "datasets", SimpleNamespace(**{**vars(datasets), "training_dataset": keep}))
+    train("--model", model, flag, "--max_steps", "1")
+    ((one, again),) = seen
+    batches = [X.numpy() for X, _ in one.take(6)]  # three to an epoch
+    assert all(np.array_equal(X, Y) for X, (Y, _) in zip(batches, again.take(6)))
+    epochs = [np.sort(np.concatenate(part).reshape(96, -1).sum(axis=1)) for part in (batches[:3], batches[3:])]
+    assert np.array_equal(*epochs) is (flag == "--no-augment")
+
+
+@pytest.mark.parametrize(
     ("flags", "line"),
     [
         (["--epoch", "3"], "unknown flag --epoch, did you mean --epochs?"),
@@ -64,6 +101,7 @@ def test_random_data_false_means_false(flags, value):
         (["--epochs", "0"], "'0' is not a whole number above zero"),
         (["--learning_rate", "fast"], "'fast' is not a number above zero"),
         (["--random_data=perhaps"], "'perhaps' is neither True nor False"),
+        (["--augment=perhaps"], "argument --augment/--no-augment: ignored explicit argument 'perhaps'"),
         (["--logrun", "../elsewhere"], "'../elsewhere' is no name for a folder"),
     ],
 )
@@ -159,12 +197,26 @@ def test_a_killed_run_is_resumed_exactly(folder):
 
 
 def test_a_resumed_run_refuses_other_settings(capsys):
-    train("--epochs", "1")
-    with pytest.raises(SystemExit) as stopped:
-        training.parse_settings("", ["--resume", "--seed", "7"])
-    assert stopped.value.code == 2
-    assert "--seed was 0" in capsys.readouterr().err
-    assert training.parse_settings("", ["--resume", "--epochs", "4"]).batch_size == 32
+    train("--epochs", "1", "--no-augment")
+    for flags, line in ((["--seed", "7"], "--seed was 0"), (["--augment"], "--augment was False")):
+        with pytest.raises(SystemExit) as stopped:
+            training.parse_settings("", ["--resume", *flags])
+        assert stopped.value.code == 2
+        assert line in capsys.readouterr().err
+    settings = training.parse_settings("", ["--resume", "--epochs", "4"])
+    assert (settings.batch_size, settings.augment) == (32, False)
+
+
+def test_a_run_from_before_the_flag_is_resumed_as_it_was_started(folder, capsys):
+    config = vars(training.parse_settings("", []))
+    del config["augment"]
+    path = folder / "runs" / "latest"
+    path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps(config))
+    assert training.parse_settings("", ["--resume"]).augment is True
+    with pytest.raises(SystemExit):
+        training.parse_settings("", ["--resume", "--no-augment"])
+    assert "--augment was True" in capsys.readouterr().err
 
 
 def test_resume_without_a_run_says_so(capsys):
@@ -223,8 +275,6 @@ def test_the_interval_is_over_speakers():
 
 
 def test_read_only_data_is_left_alone(folder, monkeypatch, capsys):
-    from utils import datasets
-
     datasets.write_random_store(folder / "store", 64, 0)
     monkeypatch.setattr("os.access", lambda *_: False)
     before = sorted(p.name for p in (folder / "store").iterdir())

@@ -21,11 +21,12 @@ class Recipe:
     cosine: bool = False  # whether the rate then falls along a cosine
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
+    augment: bool = True
 
 
 # The networks on log-mel spectrograms; and conv1d as the original trained it.
 DEFAULT_RECIPE = Recipe(110, 64, 4e-3, warm_up=0.03, cosine=True, weight_decay=0.01, label_smoothing=0.1)
-RECIPES = {"conv1d": Recipe(20, 32, 1e-4)}
+RECIPES = {"conv1d": Recipe(20, 32, 1e-4, augment=False)}
 
 
 def recipe_of(model_name):
@@ -52,14 +53,14 @@ def _flag(default, type_, text, **settings):
     return dataclasses.field(default=default, metadata={"type": type_, "help": text, **settings})
 
 
-def _plain(value):
-    """A setting as JSON knows it."""
-    return list(value) if isinstance(value, tuple) else value
-
-
 def _by_model(key):
     values = {name: getattr(recipe_of(name), key) for name in models.NETWORKS}
-    return ", ".join(f"{value} for {name}" for name, value in values.items())
+    return ", ".join(f"{_plain(value)} for {name}" for name, value in values.items())
+
+
+def _plain(value):
+    """A value in the words of a help text."""
+    return ("off", "on")[value] if isinstance(value, bool) else value
 
 
 @dataclass
@@ -83,6 +84,13 @@ class Settings:
         None, cli.positive_float, f"highest rate; default: {_by_model('learning_rate')}", metavar="RATE"
     )
     seed: int = _flag(0, int, "of weights, order and augmentation: same seed, same result on a CPU")
+    augment: bool = _flag(
+        None,
+        None,
+        "change each training clip at random, anew in each epoch: shift, background noise, gain and, for networks "
+        f"on log-mel spectrograms, masks; default: {_by_model('augment')}",
+        action=argparse.BooleanOptionalAction,
+    )
     logdir: str = _flag("tf_logs", str, "folder of TensorBoard logs")
     logrun: str = _flag("latest", _run_name, "name of the run: runs/LOGRUN and LOGDIR/LOGRUN")
     resume: bool = _flag(False, None, "go on with run LOGRUN where it was stopped", action="store_true")
@@ -92,7 +100,7 @@ class Settings:
         self.keywords = self.keywords and tuple(self.keywords)  # a list in a run's config.json
         if self.random_data and self.epochs is None:
             self.epochs = RANDOM_EPOCHS
-        for field in ("epochs", "batch_size", "learning_rate"):
+        for field in ("epochs", "batch_size", "learning_rate", "augment"):
             if getattr(self, field) is None:
                 setattr(self, field, getattr(recipe_of(self.model), field))
 
@@ -124,9 +132,9 @@ def parse(description, read_saved, arguments=None):
     given = vars(parser.parse_args(arguments))
     if not given.get("resume"):
         return Settings(**given)
-    saved = read_saved(given.get("logrun", Settings.logrun))
+    saved = vars(Settings(**read_saved(given.get("logrun", Settings.logrun))))
     for name, value in given.items():
-        if name not in FREE_ON_RESUME and _plain(saved.get(name, value)) != _plain(value):
+        if name not in FREE_ON_RESUME and saved[name] != value:
             parser.error(f"--{name} was {saved[name]} in that run and cannot change on --resume")
     free = {name: value for name, value in given.items() if name in FREE_ON_RESUME}
     return Settings(**{**saved, "max_steps": None, **free})

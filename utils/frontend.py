@@ -42,7 +42,7 @@ class LogMel(keras.layers.Layer):
 
 @dataclass(frozen=True)
 class Augmentation:
-    """How strongly log-mel spectrograms are changed in training; drawn anew for each clip."""
+    """How strongly clips are changed in training; drawn anew for each clip."""
 
     shift_frames: int = 10  # up to 100 ms earlier or later
     noise_probability: float = 0.8
@@ -71,41 +71,78 @@ class Augment:
 
     def __init__(self, noise, seed, strength=Augmentation()):
         self._noise = _to_energies(tf.constant(np.asarray(noise, np.float32)))
+        self._noise_power = tf.reduce_mean(self._noise, (1, 2))
         self._seed, self._strength = seed, strength
 
     def __call__(self, log_mel, labels, moment):
         """Augmented log-mel and unchanged labels; ``moment`` is (epoch, step)."""
-        seed = tf.random.fold_in([self._seed, moment[0]], moment[1])
-        seeds = iter(tf.unstack(tf.random.split(seed, 9 + 2 * self._strength.masks)))
-        energies = self._shift(_to_energies(log_mel), next(seeds))
+        strength, n_clips = self._strength, tf.shape(log_mel)[0]
+        seeds = _split_seed(self._seed, moment, 9 + 2 * strength.masks)
+        energies = _shift(_to_energies(log_mel), strength.shift_frames, next(seeds))
         if len(self._noise):
-            energies = self._add_noise(energies, [next(seeds) for _ in range(4)])
-        gain_db = tf.random.stateless_uniform((tf.shape(energies)[0], 1, 1), next(seeds), *self._strength.gain_db)
+            power = tf.reduce_mean(energies, (1, 2))
+            rows, ratio = _draw_noise(power, self._noise_power, strength, [next(seeds) for _ in range(4)])
+            energies += ratio[:, None, None] * tf.gather(self._noise, rows)
+        gain_db = tf.random.stateless_uniform((n_clips, 1, 1), next(seeds), *strength.gain_db)
         log_mel = tf.math.log(energies * 10.0 ** (gain_db / 10.0) + ENERGY_FLOOR)
-        for _ in range(self._strength.masks):
-            log_mel = _mask(log_mel, 1, self._strength.mask_frames, next(seeds))
-            log_mel = _mask(log_mel, 2, self._strength.mask_mels, next(seeds))
-        return log_mel, labels
+        hidden = tf.zeros((n_clips, 1, 1), bool)
+        for _ in range(strength.masks):
+            hidden |= _draw_mask(n_clips, N_FRAMES, strength.mask_frames, next(seeds))[:, :, None]
+            hidden |= _draw_mask(n_clips, N_MELS, strength.mask_mels, next(seeds))[:, None, :]
+        return tf.where(hidden, LOG_MEL_MEAN, log_mel), labels
 
-    def _shift(self, energies, seed):
-        """Move each clip in time; silence comes in at the edge."""
-        most = self._strength.shift_frames
-        shifts = tf.random.stateless_uniform((tf.shape(energies)[0], 1), seed, 0, 2 * most + 1, tf.int32)
-        padded = tf.pad(energies, ((0, 0), (most, most), (0, 0)))
-        return tf.gather(padded, shifts + tf.range(N_FRAMES), batch_dims=1)
 
-    def _add_noise(self, energies, seeds):
-        """Add background noise at a random signal-to-noise ratio to most clips."""
-        n_clips = tf.shape(energies)[0]
-        rows = tf.random.stateless_uniform((n_clips,), seeds[0], 0, len(self._noise), tf.int32)
-        noise = tf.gather(self._noise, rows)
-        snr_db = tf.random.stateless_uniform((n_clips, 1, 1), seeds[1], *self._strength.snr_db)
-        chance = tf.random.stateless_uniform((n_clips, 1, 1), seeds[2])
-        ratio = tf.math.divide_no_nan(
-            tf.reduce_mean(energies, (1, 2), keepdims=True), tf.reduce_mean(noise, (1, 2), keepdims=True)
-        )
-        gain = ratio * 10.0 ** (-snr_db / 10.0)
-        return energies + tf.where(chance < self._strength.noise_probability, gain, 0.0) * noise
+class WaveformAugment:
+    """Shift, background noise and gain on waveforms, for networks without a front end.
+
+    As :class:`Augment`, with the same strengths, but for the masks.
+
+    Parameters
+    ----------
+    noise : float array, shape (n, 16000)
+        Waveforms of background noise.
+    seed : int
+    strength : Augmentation
+    """
+
+    def __init__(self, noise, seed, strength=Augmentation()):
+        self._noise = tf.constant(np.asarray(noise, np.float32))
+        self._noise_power = tf.reduce_mean(tf.square(self._noise), 1)
+        self._seed, self._strength = seed, strength
+
+    def __call__(self, waveforms, labels, moment):
+        """Augmented waveforms and unchanged labels; ``moment`` is (epoch, step)."""
+        strength = self._strength
+        seeds = _split_seed(self._seed, moment, 5)
+        waveforms = _shift(waveforms, strength.shift_frames * HOP_LENGTH, next(seeds))
+        if len(self._noise):
+            power = tf.reduce_mean(tf.square(waveforms), 1)
+            rows, ratio = _draw_noise(power, self._noise_power, strength, [next(seeds) for _ in range(3)])
+            waveforms += tf.sqrt(ratio)[:, None] * tf.gather(self._noise, rows)
+        gain_db = tf.random.stateless_uniform((tf.shape(waveforms)[0], 1), next(seeds), *strength.gain_db)
+        return waveforms * 10.0 ** (gain_db / 20.0), labels
+
+
+def _split_seed(seed, moment, n_seeds):
+    """Independent seeds for one batch of one epoch."""
+    return iter(tf.unstack(tf.random.split(tf.random.fold_in([seed, moment[0]], moment[1]), n_seeds)))
+
+
+def _shift(rows, most, seed):
+    """Move each clip in time by up to ``most`` steps; silence comes in at the edge."""
+    shifts = tf.random.stateless_uniform((tf.shape(rows)[0], 1), seed, 0, 2 * most + 1, tf.int32)
+    padded = tf.pad(rows, ((0, 0), (most, most), *((0, 0),) * (len(rows.shape) - 2)))
+    return tf.gather(padded, shifts + tf.range(rows.shape[1]), batch_dims=1)
+
+
+def _draw_noise(power, noise_power, strength, seeds):
+    """Which noise is added to each clip, and what its power is multiplied by: 0 where none is added."""
+    n_clips = tf.shape(power)
+    rows = tf.random.stateless_uniform(n_clips, seeds[0], 0, len(noise_power), tf.int32)
+    snr_db = tf.random.stateless_uniform(n_clips, seeds[1], *strength.snr_db)
+    chance = tf.random.stateless_uniform(n_clips, seeds[2])
+    ratio = tf.math.divide_no_nan(power, tf.gather(noise_power, rows)) * 10.0 ** (-snr_db / 10.0)
+    return rows, tf.where(chance < strength.noise_probability, ratio, 0.0)
 
 
 def _to_energies(log_mel):
@@ -113,12 +150,10 @@ def _to_energies(log_mel):
     return tf.maximum(tf.exp(log_mel) - ENERGY_FLOOR, 0.0)
 
 
-def _mask(log_mel, axis, longest, seed):
-    """Hide one random stretch of an axis behind the mean value."""
-    size = log_mel.shape[axis]
-    draws = tf.random.stateless_uniform((2, tf.shape(log_mel)[0], 1), seed)
+def _draw_mask(n_clips, size, longest, seed):
+    """One random stretch of each clip that is to be hidden, as booleans (n_clips, size)."""
+    draws = tf.random.stateless_uniform((2, n_clips, 1), seed)
     length = tf.floor(draws[0] * (longest + 1))
     start = tf.floor(draws[1] * (size - length + 1))
     places = tf.range(size, dtype=tf.float32)
-    hidden = (places >= start) & (places < start + length)
-    return tf.where(tf.expand_dims(hidden, 3 - axis), LOG_MEL_MEAN, log_mel)
+    return (places >= start) & (places < start + length)

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import datasets, evaluation, files, flags, models
+from utils import audio, datasets, evaluation, files, flags, models
 from utils.cli import CourseError
-from utils.frontend import Augment
+from utils.frontend import Augment, WaveformAugment
 from utils.labels import LABELS, SILENCE, with_extras
 from utils.quiet import keras, tf
 
@@ -251,7 +251,7 @@ def network_inputs(sets, model, store_folder, spare_folder):
 
 
 def make_augment(train, seed):
-    """Augmentation of a training set of log-mel spectrograms, with its own silence as noise."""
+    """Augmentation of a training set, of waveforms or log-mel spectrograms, with its own silence as noise."""
     silent = train.y[:, train.label_order.index(SILENCE)] == 1
     noise, n_found = [], 0
     first = 0
@@ -262,7 +262,9 @@ def make_augment(train, seed):
         first += len(rows)
         if n_found >= NOISE_CLIPS:
             break
-    return Augment(np.concatenate(noise)[:NOISE_CLIPS], seed)
+    noise = np.concatenate(noise)[:NOISE_CLIPS]
+    is_waveform = noise.shape[1:] == (audio.CLIP_SAMPLES,)
+    return WaveformAugment(audio.to_waveform(noise), seed) if is_waveform else Augment(noise, seed)
 
 
 def make_schedule(recipe, learning_rate, total_steps):
