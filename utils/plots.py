@@ -1,4 +1,8 @@
-"""Every figure of the course: takes data and an ``Axes``, returns the ``Axes``."""
+"""Every figure of the course: takes data and an ``Axes``, returns the ``Axes``.
+
+A waveform is float32 in [-1, 1) at 16 kHz. Time is in seconds from the start of the clip, so that
+pictures of a clip can share their axis; a spectrum that is handed over ready-made is of one second.
+"""
 
 from pathlib import Path
 
@@ -8,7 +12,13 @@ from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 
 # Colours of Okabe & Ito (2008), told apart by colour-blind eyes and legible on light and dark pages.
 SET_COLOURS = {"train": "#0072B2", "cv": "#E69F00", "test": "#009E73"}
+SET_NAMES = {"train": "training", "cv": "validation", "test": "testing"}
+LINE = SET_COLOURS["train"]
 IMAGES = Path("imgs")
+
+RANGE_DB = 80  # shown of a spectrum; what is weaker has the darkest colour
+MEL_TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000)
+PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 def plot_counts(ax, counts):
@@ -39,7 +49,7 @@ def plot_clips_by_speaker(ax, clips_by_speaker):
     clips_by_speaker : sequence of int
     """
     most = max(clips_by_speaker)
-    ax.hist(clips_by_speaker, bins=np.arange(0.5, most + 1.5), color=SET_COLOURS["train"])
+    ax.hist(clips_by_speaker, bins=np.arange(0.5, most + 1.5), color=LINE)
     ax.set(xlabel="clips by one speaker", ylabel="speakers")
     return ax
 
@@ -60,6 +70,274 @@ def plot_silence_stretches(ax, starts_by_recording):
     ax.set_yticks(range(len(starts_by_recording)), [name.replace("_", " ") for name in starts_by_recording])
     ax.set(xlabel="time in the recording (s)")
     ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
+    return ax
+
+
+def to_db(power, reference=None):
+    """Decibels of a power relative to a reference, by default its highest value; nothing is below ``-RANGE_DB``."""
+    reference = max(np.max(power), np.finfo(np.float32).tiny) if reference is None else reference
+    return 10 * np.log10(np.maximum(power / reference, 10 ** (-RANGE_DB / 10)))
+
+
+def spectrogram(waveform, n_fft=256, hop_length=64):
+    """Power in frames of ``n_fft`` samples under a Hann window; none reaches over the ends of the clip.
+
+    Returns
+    -------
+    float array, shape (n_fft // 2 + 1, n_frames)
+        Square of the FFT's magnitude, which is divided by the sum of the window.
+    """
+    from scipy import signal  # SciPy and librosa load only where a figure needs them
+
+    settings = {"window": "hann", "nperseg": n_fft, "noverlap": n_fft - hop_length, "detrend": False}
+    return np.square(signal.spectrogram(waveform, scaling="spectrum", mode="magnitude", **settings)[2])
+
+
+def plot_waveform(ax, waveform):
+    """Amplitude over time."""
+    ax.plot(np.arange(len(waveform)) / SAMPLE_RATE, waveform, color=LINE, linewidth=0.6)
+    ax.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, len(waveform) / SAMPLE_RATE))
+    return ax
+
+
+def plot_spectrogram(ax, waveform, n_fft=256, hop_length=64, reference=None):
+    """Level over time and frequency up to 8 kHz, from frames of 16 ms every 4 ms unless told.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    waveform : float32 array, shape (n_samples,)
+    n_fft, hop_length : int
+        Samples in a frame, and from one frame to the next.
+    reference : float, optional
+        Power shown as 0 dB, where pictures are to be compared; by default the highest.
+    """
+    level_db = to_db(spectrogram(waveform, n_fft, hop_length), reference)
+    half_bin_hz = SAMPLE_RATE / n_fft / 2
+    rows = (-half_bin_hz, SAMPLE_RATE / 2 + half_bin_hz)
+    _show(ax, level_db, hop_length, rows, first_sample=n_fft // 2)
+    ax.set(ylabel="frequency (Hz)", xlim=(0, len(waveform) / SAMPLE_RATE), ylim=(0, SAMPLE_RATE / 2))
+    return ax
+
+
+def plot_mel_spectrogram(ax, sound, n_fft=512, hop_length=160, n_mels=64, reference=None):
+    """Level over time and mel bins, whose frequencies are on the axis.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    sound : float array, shape (n_samples,) or (n_mels, n_frames)
+        A waveform, or librosa's mel spectrogram (power) with this ``hop_length``.
+    n_fft, hop_length, n_mels : int
+        Frames of 32 ms every 10 ms and 64 bins unless told.
+    reference : float, optional
+        Power shown as 0 dB, where pictures are to be compared; by default the highest.
+    """
+    import librosa
+
+    settings = {"sr": SAMPLE_RATE, "n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
+    mel = librosa.feature.melspectrogram(y=sound, **settings) if sound.ndim == 1 else sound
+    _show(ax, to_db(mel, reference), hop_length, (-0.5, len(mel) - 0.5))
+    # The bins' centres lie evenly on the mel scale, 0 Hz and 8 kHz one step beyond the outermost.
+    step = librosa.hz_to_mel(SAMPLE_RATE / 2) / (len(mel) + 1)
+    ax.set_yticks([librosa.hz_to_mel(hz) / step - 1 for hz in MEL_TICKS_HZ], MEL_TICKS_HZ)
+    ax.set(ylabel="frequency (Hz, mel scale)", xlim=(0, _seconds(sound)), ylim=(-1, len(mel)))
+    return ax
+
+
+def plot_log_mel(ax, log_mel, hop_length=160, frame_length=480):
+    """A network's input: natural logarithm of mel energies.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    log_mel : float array, shape (n_frames, n_mels)
+        Time first, as :func:`utils.features.log_mel` gives it.
+    hop_length, frame_length : int
+        Samples from one frame to the next, and in a frame.
+    """
+    rows = (-0.5, log_mel.shape[1] - 0.5)
+    _show(ax, log_mel.T, hop_length, rows, frame_length // 2, limits=(np.log(1e-6), 6))
+    ax.set(ylabel="mel bin", xlim=(0, CLIP_SAMPLES / SAMPLE_RATE))
+    return ax
+
+
+def plot_mfccs(ax, mfccs, hop_length=512, first=0):
+    """Mel-frequency cepstral coefficients over time, on a scale that is white at 0.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    mfccs : float array, shape (n_mfcc, n_frames)
+    hop_length : int
+    first : int
+        Number of the first coefficient given.
+    """
+    most = np.quantile(np.abs(mfccs), 0.98)  # the first coefficients are so large that they would hide the rest
+    rows = (first - 0.5, first + len(mfccs) - 0.5)
+    _show(ax, mfccs, hop_length, rows, limits=(-most, most), colours="RdBu_r")
+    ax.set(ylabel="coefficient", xlim=(0, CLIP_SAMPLES / SAMPLE_RATE))
+    return ax
+
+
+def plot_chromagram(ax, sound, n_fft=2048, hop_length=160):
+    """Strength of the twelve pitch classes over time; the strongest of each frame is 1.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    sound : float array, shape (n_samples,) or (12, n_frames)
+        A waveform, or a chromagram with this ``hop_length``.
+    n_fft, hop_length : int
+        Frames of 128 ms every 10 ms unless told: shorter ones cannot tell low semitones apart.
+    """
+    import librosa
+
+    settings = {"sr": SAMPLE_RATE, "n_fft": n_fft, "hop_length": hop_length, "tuning": 0.0}
+    chroma = librosa.feature.chroma_stft(y=sound, **settings) if sound.ndim == 1 else sound
+    _show(ax, chroma, hop_length, (-0.5, 11.5), limits=(0, 1), colours="cividis")
+    ax.set_yticks(range(12), PITCH_CLASSES)
+    ax.set(ylabel="pitch class", xlim=(0, _seconds(sound)))
+    return ax
+
+
+def plot_fft(ax, magnitude):
+    """Level over frequency of a real FFT's magnitude, such as ``np.abs(np.fft.rfft(waveform))``."""
+    hz = np.linspace(0, SAMPLE_RATE / 2, len(magnitude))
+    ax.plot(hz, to_db(np.square(magnitude)), color=LINE, linewidth=0.8)
+    ax.set(xlabel="frequency (Hz)", ylabel="level (dB)", xlim=(0, SAMPLE_RATE / 2))
+    return ax
+
+
+def plot_onset_strength(ax, waveform, hop_length=512):
+    """How much the spectrum grows from frame to frame: high where a sound sets in."""
+    import librosa
+
+    strength = librosa.onset.onset_strength(y=waveform, sr=SAMPLE_RATE, hop_length=hop_length)
+    ax.plot(np.arange(len(strength)) * hop_length / SAMPLE_RATE, strength, color=LINE)
+    ax.set(xlabel="time (s)", ylabel="onset strength", xlim=(0, _seconds(waveform)))
+    return ax
+
+
+def plot_tempogram(ax, sound, hop_length=512):
+    """How alike the onset strength is to itself some time later, by that lag.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    sound : float array, shape (n_samples,) or (n_lags, n_frames)
+        A waveform, or librosa's tempogram with this ``hop_length``. A lag of 0.5 s is a tempo of
+        120 beats a minute; lags longer than the clip, in which it cannot repeat, are left out.
+    hop_length : int
+    """
+    import librosa
+
+    settings = {"sr": SAMPLE_RATE, "hop_length": hop_length}
+    tempogram = librosa.feature.tempogram(y=sound, **settings) if sound.ndim == 1 else sound
+    lag_s = hop_length / SAMPLE_RATE
+    _show(ax, tempogram, hop_length, (-lag_s / 2, (len(tempogram) - 0.5) * lag_s), limits=(0, 1), colours="viridis")
+    ax.set(ylabel="lag (s)", xlim=(0, _seconds(sound)), ylim=(0, _seconds(sound)))
+    return ax
+
+
+def _show(ax, values, hop_length, rows, first_sample=0, limits=(-RANGE_DB, 0), colours="magma"):
+    """Picture of a spectrum: each column is centred on its frame, the first one on ``first_sample``."""
+    edges = (first_sample + np.array([-0.5, values.shape[1] - 0.5]) * hop_length) / SAMPLE_RATE
+    settings = {"cmap": colours, "vmin": limits[0], "vmax": limits[1], "aspect": "auto", "origin": "lower"}
+    # Each value as a block of its own: what a network gets, and a file half as large.
+    image = ax.imshow(values, extent=(*edges, *rows), interpolation="nearest", **settings)
+    ax.set(xlabel="time (s)", facecolor=image.cmap(0.0))
+
+
+def _seconds(sound):
+    return (len(sound) if sound.ndim == 1 else CLIP_SAMPLES) / SAMPLE_RATE
+
+
+def add_level_bar(axes):
+    """What the colours of spectra mean, beside one ``Axes`` or an array of them."""
+    ax = np.ravel(axes)[0]
+    return ax.figure.colorbar(np.ravel(axes)[-1].images[0], ax=axes, label="level (dB)")
+
+
+def plot_clip(figure, waveform, title=""):
+    """Waveform above, mel spectrogram below, on one time axis; returns the two ``Axes``."""
+    upper, lower = figure.subplots(2, sharex=True, height_ratios=(1, 2))
+    plot_waveform(upper, waveform).set_title(title)
+    plot_mel_spectrogram(lower, waveform)
+    upper.label_outer()
+    return np.array([upper, lower])
+
+
+def plot_grid(figure, sounds, titles, plot, rows=3, columns=3, **settings):
+    """The same picture of several sounds, on shared axes; returns them.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    sounds : sequence, length up to ``rows * columns``
+    titles : sequence of str
+    plot : function
+        Draws one sound on an ``Axes``, such as :func:`plot_waveform`; gets the further settings.
+    """
+    axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
+    for ax, sound, title in zip(axes.flat, sounds, titles):
+        plot(ax, sound, **settings).set_title(title)
+    for ax in axes.flat:
+        ax.label_outer()
+    return axes
+
+
+def plot_spread(ax, values_by_label, ylabel):
+    """Box from quarter to three quarters, line at the median, whiskers from 5 to 95 %, by label."""
+    settings = {"whis": (5, 95), "patch_artist": True, "flierprops": {"markersize": 2}}
+    settings |= {"boxprops": {"facecolor": "#56B4E9"}, "medianprops": {"color": "black"}}
+    ax.boxplot(list(values_by_label.values()), **settings)
+    ax.set_xticks(range(1, len(values_by_label) + 1), values_by_label, rotation=45, ha="right")
+    ax.set(ylabel=ylabel)
+    return ax
+
+
+def plot_confusion(ax, counts, labels):
+    """Clips by true label (rows) and by recognised label (columns).
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    counts : int array, shape (n_labels, n_labels)
+    labels : sequence of str
+        Of the rows and of the columns. A cell has its clips and, below, their share of the row
+        in per cent, which is also its colour; cells without a clip stay empty.
+    """
+    counts = np.asarray(counts)
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(percent, cmap="cividis", vmin=0, vmax=100)
+    for row, column in np.argwhere(counts):
+        share = percent[row, column]
+        text = f"{counts[row, column]}\n{share:.0f}%"
+        ax.text(column, row, text, ha="center", va="center", fontsize=9, color="black" if share > 50 else "white")
+    ax.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set(xlabel="recognised label", ylabel="true label")
+    return ax
+
+
+def plot_learning_curves(ax, rows, metric="loss"):
+    """Loss or accuracy by epoch, in training and validation.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    rows : iterable of dict
+        Of a run's ``log.csv``, as ``csv.DictReader`` gives them.
+    metric : {"loss", "accuracy"}
+    """
+    rows = list(rows)
+    for name in dict.fromkeys(row["split"] for row in rows):
+        points = [(int(row["epoch"]), float(row[metric])) for row in rows if row["split"] == name]
+        ax.plot(*zip(*points), marker="o", markersize=3, color=SET_COLOURS[name], label=SET_NAMES[name])
+    ax.xaxis.get_major_locator().set_params(integer=True)
+    ax.set(xlabel="epoch", ylabel=metric)
+    ax.legend()
     return ax
 
 

@@ -1,0 +1,145 @@
+"""Guards: every picture has true axes: a second is a second, 1 kHz lies at 1 kHz, units are named."""
+
+import matplotlib as mpl
+
+mpl.use("Agg")
+
+import librosa
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from utils import features, plots
+
+SECOND = np.arange(16_000) / 16_000
+
+
+@pytest.fixture
+def ax():
+    figure, ax = plt.subplots()
+    yield ax
+    plt.close(figure)
+
+
+@pytest.fixture
+def tone():
+    """1 kHz in the second half of a second."""
+    return np.where(SECOND > 0.5, np.sin(2 * np.pi * 1000 * SECOND) / 2, 0).astype(np.float32)
+
+
+def brightest(ax):
+    """Time and height of the brightest block of a picture, in the units of its axes."""
+    image = ax.images[0]
+    values, (left, right, low, high) = np.asarray(image.get_array()), image.get_extent()
+    row, column = np.unravel_index(values.argmax(), values.shape)
+    width, height = (right - left) / values.shape[1], (high - low) / values.shape[0]
+    return left + (column + 0.5) * width, low + (row + 0.5) * height
+
+
+def test_a_waveform_lasts_as_long_as_it_is(ax, tone):
+    plots.plot_waveform(ax, tone[:8000])
+    times, amplitudes = ax.lines[0].get_data()
+    assert ax.get_xlim() == (0, 0.5)
+    assert times[-1] == pytest.approx(0.5, abs=1e-4)
+    np.testing.assert_array_equal(amplitudes, tone[:8000])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (s)", "amplitude")
+
+
+def test_a_spectrogram_shows_1_khz_at_1_khz_and_when(ax, tone):
+    plots.plot_spectrogram(ax, tone)
+    seconds, hz = brightest(ax)
+    assert seconds > 0.5
+    assert hz == pytest.approx(1000, abs=16_000 / 256 / 2)
+    assert ax.get_xlim() == (0, 1)
+    assert ax.get_ylim() == (0, 8000)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("time (s)", "frequency (Hz)")
+    values = np.asarray(ax.images[0].get_array())
+    assert values.max() == pytest.approx(0)
+    assert values.min() == pytest.approx(-plots.RANGE_DB)
+
+
+@pytest.mark.parametrize("ready_made", [False, True])
+def test_mel_bins_have_their_frequencies_on_the_axis(ax, tone, ready_made):
+    if ready_made:
+        plots.plot_mel_spectrogram(ax, features.mel_spectrogram(tone[None])[0], hop_length=512)
+    else:
+        plots.plot_mel_spectrogram(ax, tone)
+    seconds, height = brightest(ax)
+    ticks = dict(zip(plots.MEL_TICKS_HZ, ax.get_yticks()))
+    assert seconds > 0.5
+    assert height == pytest.approx(ticks[1000], abs=0.6)
+    assert ticks[500] < ticks[1000] < ticks[2000]
+    assert [int(text.get_text()) for text in ax.get_yticklabels()] == list(plots.MEL_TICKS_HZ)
+    assert ax.get_xlim() == (0, 1)
+    assert "Hz" in ax.get_ylabel()
+
+
+def test_a_networks_input_has_time_along_the_axis(ax, tone):
+    plots.plot_log_mel(ax, features.log_mel(tone[None])[0])
+    seconds, mel_bin = brightest(ax)
+    assert seconds > 0.5
+    centres = librosa.mel_frequencies(42, fmin=20, fmax=7600, htk=True)[1:-1]
+    assert mel_bin == pytest.approx(np.abs(centres - 1000).argmin(), abs=1)
+    assert ax.get_ylabel() == "mel bin"
+
+
+def test_mfccs_are_shown_from_the_first_given(ax, tone):
+    plots.plot_mfccs(ax, features.mfccs_2D(tone[None])[0][1:20], first=1)
+    _, _, low, high = ax.images[0].get_extent()
+    assert (low, high) == (0.5, 19.5)
+    vmin, vmax = ax.images[0].get_clim()
+    assert vmin == -vmax
+
+
+def test_a_chromagram_names_the_pitch(ax):
+    plots.plot_chromagram(ax, (np.sin(2 * np.pi * 440 * SECOND) / 2).astype(np.float32))
+    assert plots.PITCH_CLASSES[round(brightest(ax)[1])] == "A"
+    assert [text.get_text() for text in ax.get_yticklabels()] == list(plots.PITCH_CLASSES)
+
+
+def test_an_fft_peaks_where_the_tone_is(ax, tone):
+    plots.plot_fft(ax, features.fft(tone[None])[0])
+    hz, level_db = ax.lines[0].get_data()
+    assert hz[level_db.argmax()] == pytest.approx(1000, abs=1)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("frequency (Hz)", "level (dB)")
+
+
+def test_onset_strength_and_tempogram_keep_time(ax, tone):
+    plots.plot_onset_strength(ax, tone)
+    times, strength = ax.lines[0].get_data()
+    assert times[strength.argmax()] == pytest.approx(0.5, abs=0.1)
+    assert "onset" in ax.get_ylabel()
+    other = ax.figure.add_axes((0, 0, 1, 1))
+    plots.plot_tempogram(other, features.tempogram(tone[None])[0])
+    assert brightest(other)[1] == pytest.approx(0, abs=1e-6)  # most like itself at no lag
+    assert other.get_ylim() == (0, 1)
+    assert other.get_ylabel() == "lag (s)"
+
+
+def test_a_grid_labels_its_clips_and_shares_axes(tone):
+    figure = plt.figure()
+    axes = plots.plot_grid(figure, [tone] * 6, list("abcdef"), plots.plot_waveform, rows=2)
+    assert [ax.get_title() for ax in axes.flat] == list("abcdef")
+    assert axes.shape == (2, 3)
+    assert axes[0, 0].get_xlabel() == ""
+    assert axes[1, 0].get_xlabel() == "time (s)"
+    plt.close(figure)
+
+
+def test_confusion_has_true_labels_in_rows(ax):
+    plots.plot_confusion(ax, [[3, 1], [0, 2]], ("yes", "no"))
+    texts = {text.get_position(): text.get_text() for text in ax.texts}
+    assert texts == {(0, 0): "3\n75%", (1, 0): "1\n25%", (1, 1): "2\n100%"}  # (column, row)
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("recognised label", "true label")
+    assert [text.get_text() for text in ax.get_yticklabels()] == ["yes", "no"]
+
+
+def test_learning_curves_are_those_of_the_log(ax):
+    rows = [
+        {"epoch": str(epoch), "split": split, "loss": str(loss), "accuracy": "0.5"}
+        for epoch, split, loss in ((1, "train", 2.0), (1, "cv", 2.5), (2, "train", 1.0), (2, "cv", 1.5))
+    ]
+    plots.plot_learning_curves(ax, rows)
+    curves = {line.get_label(): [list(values) for values in line.get_data()] for line in ax.lines}
+    assert curves == {"training": [[1, 2], [2.0, 1.0]], "validation": [[1, 2], [2.5, 1.5]]}
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
