@@ -153,8 +153,8 @@ def measure(name, clips, peer):
     if name in peer:
         ways["peer"] = (compute_peer, PEER_CLIPS)
     rates = {way: [] for way in ways}
-    for compute, _ in ways.values():
-        compute(name, clips[:32])
+    for compute, n_clips in ways.values():
+        compute(name, clips[:n_clips])
     for _ in range(ROUNDS):
         for way, (compute, n_clips) in ways.items():
             rates[way].append(_time(compute, name, clips[:n_clips]))
@@ -172,16 +172,15 @@ def _time(compute, name, clips):
 
 
 def measure_linear(clips):
-    """Rows with ever more clips."""
-    for n_clips in LINEAR_CLIPS:
-        many = np.resize(clips, (n_clips, clips.shape[1]))
-        rates = [_time(compute_ours, LINEAR_FEATURE, many) for _ in range(ROUNDS)]
-        yield {
-            "feature": LINEAR_FEATURE,
-            "clips": n_clips,
-            "ours": statistics.median(rates),
-            **dict.fromkeys(("librosa", "original", "peer", "limit")),
-        }
+    """Rows with ever more clips, whose rounds take turns too."""
+    many = np.resize(clips, (max(LINEAR_CLIPS), clips.shape[1]))
+    rates = {n_clips: [] for n_clips in LINEAR_CLIPS}
+    for _ in range(ROUNDS):
+        for n_clips in LINEAR_CLIPS:
+            rates[n_clips].append(_time(compute_ours, LINEAR_FEATURE, many[:n_clips]))
+    for n_clips, values in rates.items():
+        row = {"feature": LINEAR_FEATURE, "clips": n_clips, "ours": statistics.median(values)}
+        yield row | dict.fromkeys(("librosa", "original", "peer", "limit"))
 
 
 def main(arguments=None):
