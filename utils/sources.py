@@ -27,7 +27,7 @@ Bring recordings to data/raw. Each door needs something else:
 
   command                                  brings                      needs
   python -m utils.voices                   speech made on the spot     nothing
-  python -m utils.sources speech_commands  Speech Commands, public     the network: 1.5 GB, with --version 2 2.5 GB
+  python -m utils.sources speech_commands  Speech Commands, public     the network: 1.6 GB, with --version 2 2.5 GB
   python -m utils.sources kaggle           the competition's data      an account at kaggle.com, its token in
                                                                        ~/.kaggle/access_token, the rules accepted
   python -m utils.sources archive PATH     the competition's data      its zip, downloaded by you
@@ -107,9 +107,9 @@ def download_speech_commands(version=1, raw=RAW):
     Parameters
     ----------
     version : {1, 2}
-        1 is the competition's own; it comes without ``test/audio``.
+        1 is the competition's own.
     raw : str or Path
-        Gets ``train/`` and, with version 2, the canonical test set: ``test/audio`` under names that
+        Gets ``train/`` and the canonical test set: ``test/audio`` under names that
         tell nothing, ``sample_submission.csv`` and ``speech_commands_solution.csv`` (the truth).
 
     Returns
@@ -124,26 +124,23 @@ def download_speech_commands(version=1, raw=RAW):
     """
     raw = Path(raw)
     name = f"Speech Commands v0.0{version}"
-    recordings, test_set = downloads.SPEECH_COMMANDS[version]
     solution = "speech_commands_solution.csv"
-    if _is_there(raw, (*PARTS, solution) if test_set else ("train",), name):
+    if _is_there(raw, (*PARTS, solution), name):
         return []
     folder = raw.with_name(".speech_commands.download")
-    paths = downloads.fetch_public([archive for archive in (recordings, test_set) if archive], folder)
+    recordings, test_set = downloads.fetch_public(downloads.SPEECH_COMMANDS[version], folder)
     with files.work_folder(raw) as work:
         train = work / "train"
-        archives.extract(paths[0], train / "audio")
+        archives.extract(recordings, train / "audio")
         for path in list((train / "audio").iterdir()):
             if path.is_file():  # the lists, the licence
                 path.rename(train / path.name)
-        found = {"train": train}
-        if test_set:
-            archives.extract(paths[1], work / "canonical")
-            clips = sorted((work / "canonical").glob("*/*.wav"))
-            # Their folders are the ten keywords, _silence_ and _unknown_.
-            labelled = [(path, path.parent.name.strip("_")) for path in clips]
-            hide_labels(labelled, work, solution, np.random.default_rng(SEED))
-            found |= {part: work / part for part in ("test", "sample_submission.csv", solution)}
+        archives.extract(test_set, work / "canonical")
+        clips = sorted((work / "canonical").glob("*/*.wav"))
+        # Their folders are the ten keywords, _silence_ and _unknown_.
+        labelled = [(path, path.parent.name.strip("_")) for path in clips]
+        hide_labels(labelled, work, solution, np.random.default_rng(SEED))
+        found = {part: work / part for part in (*PARTS, solution)}
         _move_in(found, raw, name, name)
     files.remove(folder)
     return list(found)
@@ -267,7 +264,7 @@ def main(arguments=None):
         type=int,
         choices=(1, 2),
         default=1,
-        help="1: the competition's thirty words, without test clips; 2: 35 words and the canonical test set",
+        help="1: the competition's thirty words; 2: 35 words",
     )
     kaggle = doors.add_parser("kaggle", help="download the competition's data with your Kaggle token")
     archive = doors.add_parser("archive", help="unpack what you downloaded from Kaggle")
