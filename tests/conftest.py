@@ -7,7 +7,7 @@ import numpy as np
 import py7zr
 import pytest
 
-from utils import audio, voices
+from utils import audio, sources, voices
 from utils.labels import KEYWORDS
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "recordings" / "tensorflow-speech-recognition-challenge.zip"
@@ -74,6 +74,21 @@ def archive():
     if not ARCHIVE.exists():
         pytest.skip("the real recordings are not on this machine (../shared/recordings)")
     return ARCHIVE
+
+
+@pytest.fixture(scope="session")
+def real_raw(archive, tmp_path_factory):
+    """The real recordings, unpacked."""
+    raw = tmp_path_factory.mktemp("real") / "raw"
+    sources.unpack(archive, raw)
+    return raw
+
+
+@pytest.fixture(scope="session")
+def real_clips(real_raw):
+    """Some 200 waveforms of them."""
+    paths = sorted((real_raw / "train" / "audio").glob("[a-z]*/*.wav"))[::33]
+    return audio.to_waveform(np.stack([audio.fit_second(audio.read_wav(path, audio.CLIP_SAMPLES)) for path in paths]))
 
 
 def tree(folder):

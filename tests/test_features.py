@@ -11,7 +11,7 @@ import librosa
 import numpy as np
 import pytest
 
-from utils import audio, cli, datasets, features, frontend, prepare, sources, store
+from utils import audio, cli, datasets, features, frontend, prepare, store
 
 ROOT = Path(__file__).parents[1]
 # What the course's features are, clip by clip.
@@ -66,16 +66,8 @@ def test_batches_give_what_librosa_gives_clip_by_clip(waveforms, name):
 
 @pytest.mark.recordings
 @pytest.mark.parametrize("name", LIBROSA)
-def test_batches_give_what_librosa_gives_on_real_clips(archive, real_clips, name):
+def test_batches_give_what_librosa_gives_on_real_clips(real_clips, name):
     check_against_librosa(name, real_clips)
-
-
-@pytest.fixture(scope="module")
-def real_clips(archive, tmp_path_factory):
-    raw = tmp_path_factory.mktemp("real") / "raw"
-    sources.unpack(archive, raw)
-    paths = sorted((raw / "train" / "audio").glob("[a-z]*/*.wav"))[::33]
-    return audio.to_waveform(np.stack([audio.fit_second(audio.read_wav(path, 16_000)) for path in paths]))
 
 
 @pytest.mark.parametrize("name", SHAPES)

@@ -15,7 +15,7 @@ import numpy as np
 import scipy.fft
 from threadpoolctl import threadpool_limits
 
-from utils import audio, cli, store
+from utils import audio, cli, memory, store
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.corpus import SETS
 
@@ -162,7 +162,8 @@ def mfccs_2D(waveforms):
 
 def mfccs_1D(waveforms):
     """Mean over time of the mel-frequency cepstral coefficients: float32, shape (n, 100)."""
-    return _in_batches(lambda batch: _mfccs(batch).mean(axis=1), waveforms)
+    # The mean of the cosine transform is the transform of the mean.
+    return _in_batches(lambda batch: _mel_decibels(batch).mean(axis=1) @ _cosines(), waveforms)
 
 
 def fft(waveforms):
@@ -240,6 +241,7 @@ def _in_batches(compute, waveforms):
     starts = range(0, len(waveforms), BATCH_CLIPS)
     if len(starts) == 1:
         return np.ascontiguousarray(work(0))
+    memory.keep_freed_memory()
     # Our threads share the cores: those of the matrix products would only be in their way.
     with threadpool_limits(1, "blas"), ThreadPoolExecutor(_count_threads()) as pool:
         results = pool.map(work, starts)

@@ -76,20 +76,19 @@ class Augment:
 
     def __call__(self, log_mel, labels, moment):
         """Augmented log-mel and unchanged labels; ``moment`` is (epoch, step)."""
-        strength, n_clips = self._strength, tf.shape(log_mel)[0]
-        seeds = _split_seed(self._seed, moment, 9 + 2 * strength.masks)
-        energies = _shift(_to_energies(log_mel), strength.shift_frames, next(seeds))
+        strength = self._strength
+        draws = _draw(5 + 4 * strength.masks, log_mel, self._seed, moment)
+        energies = _shift(_to_energies(log_mel), strength.shift_frames, next(draws))
         if len(self._noise):
             power = tf.reduce_mean(energies, (1, 2))
-            rows, ratio = _draw_noise(power, self._noise_power, strength, [next(seeds) for _ in range(4)])
+            rows, ratio = _choose_noise(power, self._noise_power, strength, draws)
             energies += ratio[:, None, None] * tf.gather(self._noise, rows)
-        gain_db = tf.random.stateless_uniform((n_clips, 1, 1), next(seeds), *strength.gain_db)
-        log_mel = tf.math.log(energies * 10.0 ** (gain_db / 10.0) + ENERGY_FLOOR)
-        hidden = tf.zeros((n_clips, 1, 1), bool)
-        for _ in range(strength.masks):
-            hidden |= _draw_mask(n_clips, N_FRAMES, strength.mask_frames, next(seeds))[:, :, None]
-            hidden |= _draw_mask(n_clips, N_MELS, strength.mask_mels, next(seeds))[:, None, :]
-        return tf.where(hidden, LOG_MEL_MEAN, log_mel), labels
+        gain = _to_ratio(_between(next(draws), *strength.gain_db))
+        log_mel = tf.math.log(energies * gain[:, None, None] + ENERGY_FLOOR)
+        frames = _leave_out(N_FRAMES, strength.mask_frames, strength.masks, draws)
+        mels = _leave_out(N_MELS, strength.mask_mels, strength.masks, draws)
+        # A product, as tf.where would take four times as long.
+        return (log_mel - LOG_MEL_MEAN) * frames[:, :, None] * mels[:, None, :] + LOG_MEL_MEAN, labels
 
 
 class WaveformAugment:
@@ -113,36 +112,49 @@ class WaveformAugment:
     def __call__(self, waveforms, labels, moment):
         """Augmented waveforms and unchanged labels; ``moment`` is (epoch, step)."""
         strength = self._strength
-        seeds = _split_seed(self._seed, moment, 5)
-        waveforms = _shift(waveforms, strength.shift_frames * HOP_LENGTH, next(seeds))
+        draws = _draw(5, waveforms, self._seed, moment)
+        waveforms = _shift(waveforms, strength.shift_frames * HOP_LENGTH, next(draws))
         if len(self._noise):
             power = tf.reduce_mean(tf.square(waveforms), 1)
-            rows, ratio = _draw_noise(power, self._noise_power, strength, [next(seeds) for _ in range(3)])
+            rows, ratio = _choose_noise(power, self._noise_power, strength, draws)
             waveforms += tf.sqrt(ratio)[:, None] * tf.gather(self._noise, rows)
-        gain_db = tf.random.stateless_uniform((tf.shape(waveforms)[0], 1), next(seeds), *strength.gain_db)
-        return waveforms * 10.0 ** (gain_db / 20.0), labels
+        gain = _to_ratio(_between(next(draws), *strength.gain_db))
+        return waveforms * tf.sqrt(gain)[:, None], labels
 
 
-def _split_seed(seed, moment, n_seeds):
-    """Independent seeds for one batch of one epoch."""
-    return iter(tf.unstack(tf.random.split(tf.random.fold_in([seed, moment[0]], moment[1]), n_seeds)))
+def _draw(n_draws, rows, seed, moment):
+    """Random numbers from 0 to 1, ``n_draws`` times one for each row: all at once, which is cheap."""
+    moment = tf.cast(moment, tf.int64)
+    key = tf.stack([tf.constant(seed, tf.int64), moment[0] * 2**32 + moment[1]])
+    return iter(tf.unstack(tf.random.stateless_uniform((n_draws, tf.shape(rows)[0]), key)))
 
 
-def _shift(rows, most, seed):
+def _between(draw, low, high):
+    return low + (high - low) * draw
+
+
+def _one_of(draw, n):
+    """Whole numbers from 0 to ``n`` - 1."""
+    return tf.minimum(tf.cast(draw * tf.cast(n, tf.float32), tf.int32), n - 1)  # a product may be rounded up to n
+
+
+def _to_ratio(db):
+    return 10.0 ** (db / 10.0)
+
+
+def _shift(rows, most, draw):
     """Move each clip in time by up to ``most`` steps; silence comes in at the edge."""
-    shifts = tf.random.stateless_uniform((tf.shape(rows)[0], 1), seed, 0, 2 * most + 1, tf.int32)
     padded = tf.pad(rows, ((0, 0), (most, most), *((0, 0),) * (len(rows.shape) - 2)))
-    return tf.gather(padded, shifts + tf.range(rows.shape[1]), batch_dims=1)
+    starts = _one_of(draw, 2 * most + 1)
+    return tf.gather(padded, starts[:, None] + tf.range(rows.shape[1]), batch_dims=1)
 
 
-def _draw_noise(power, noise_power, strength, seeds):
+def _choose_noise(power, noise_power, strength, draws):
     """Which noise is added to each clip, and what its power is multiplied by: 0 where none is added."""
-    n_clips = tf.shape(power)
-    rows = tf.random.stateless_uniform(n_clips, seeds[0], 0, len(noise_power), tf.int32)
-    snr_db = tf.random.stateless_uniform(n_clips, seeds[1], *strength.snr_db)
-    chance = tf.random.stateless_uniform(n_clips, seeds[2])
-    ratio = tf.math.divide_no_nan(power, tf.gather(noise_power, rows)) * 10.0 ** (-snr_db / 10.0)
-    return rows, tf.where(chance < strength.noise_probability, ratio, 0.0)
+    rows = _one_of(next(draws), len(noise_power))
+    snr_db = _between(next(draws), *strength.snr_db)
+    ratio = tf.math.divide_no_nan(power, tf.gather(noise_power, rows)) * _to_ratio(-snr_db)
+    return rows, tf.where(next(draws) < strength.noise_probability, ratio, 0.0)
 
 
 def _to_energies(log_mel):
@@ -150,10 +162,11 @@ def _to_energies(log_mel):
     return tf.maximum(tf.exp(log_mel) - ENERGY_FLOOR, 0.0)
 
 
-def _draw_mask(n_clips, size, longest, seed):
-    """One random stretch of each clip that is to be hidden, as booleans (n_clips, size)."""
-    draws = tf.random.stateless_uniform((2, n_clips, 1), seed)
-    length = tf.floor(draws[0] * (longest + 1))
-    start = tf.floor(draws[1] * (size - length + 1))
-    places = tf.range(size, dtype=tf.float32)
-    return (places >= start) & (places < start + length)
+def _leave_out(size, longest, n_masks, draws):
+    """0 in random stretches of each clip and 1 elsewhere, float32, shape (n_clips, size) or, without masks, (1, 1)."""
+    shown, places = tf.ones((1, 1), bool), tf.range(size, dtype=tf.float32)
+    for _ in range(n_masks):
+        length = tf.floor(next(draws) * (longest + 1))[:, None]
+        start = tf.floor(next(draws)[:, None] * (size - length + 1))
+        shown &= (places < start) | (places >= start + length)
+    return tf.cast(shown, tf.float32)

@@ -8,6 +8,8 @@ import sys
 import tempfile
 from contextlib import contextmanager
 
+from utils import memory
+
 
 @contextmanager
 def _held_back_stderr():
@@ -30,6 +32,7 @@ def _held_back_stderr():
             os.close(kept)
 
 
+memory.keep_freed_memory()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 with _held_back_stderr():
     import keras
