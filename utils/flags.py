@@ -54,13 +54,13 @@ def _flag(default, type_, text, **settings):
 
 
 def _by_model(key):
-    values = {name: getattr(recipe_of(name), key) for name in models.NETWORKS}
-    return ", ".join(f"{_plain(value)} for {name}" for name, value in values.items())
+    others = [f"{_plain(getattr(recipe, key))} for {name}" for name, recipe in RECIPES.items()]
+    return "; ".join([_plain(getattr(DEFAULT_RECIPE, key)), *others])
 
 
 def _plain(value):
     """A value in the words of a help text."""
-    return ("off", "on")[value] if isinstance(value, bool) else value
+    return ("off", "on")[value] if isinstance(value, bool) else str(value)
 
 
 @dataclass

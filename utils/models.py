@@ -1,86 +1,58 @@
-"""The networks, by name: raw waveforms (16000,) in, a logit for each label out."""
+"""The zoo, by name: raw waveforms (16000,) in, a logit for each label out.
+
+python -m utils.models
+"""
 
 import argparse
 import difflib
+import json
 import math
+import sys
+from dataclasses import dataclass
 
+from utils import cli, networks
 from utils.audio import CLIP_SAMPLES
-from utils.features import N_FRAMES, N_MELS
-from utils.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, LogMel
+from utils.frontend import LogMel
 from utils.labels import LABELS
+from utils.networks import NETWORK
 from utils.quiet import keras
 
 layers = keras.layers
 
 DEFAULT = "tc_resnet8_1.2"
 N_LABELS = len(LABELS)
-NETWORK = "network"  # name of the part of a model that comes after its front end
 
 
-def tc_resnet(n_labels, channels, kernel_size=9, dropout=0.5):
-    """Temporal-convolution residual network on log-mel spectrograms.
+@dataclass(frozen=True)
+class Entry:
+    """A model of the zoo, and what its paper says of it with twelve labels."""
 
-    Mel bins are the channels of a 1-D convolution over time, so even the first layer sees
-    all frequencies at once.
-
-    Parameters
-    ----------
-    n_labels : int
-    channels : sequence of int
-        Of the first convolution, then of each residual block.
-    kernel_size : int
-        In frames, of the convolutions in the blocks.
-    dropout : float
-
-    References
-    ----------
-    Choi et al. (2019), Temporal Convolution for Real-time Keyword Spotting on Mobile
-    Devices, arXiv:1904.03814, figure 2 and table 1.
-    """
-    inputs = keras.Input((N_FRAMES, N_MELS), name="log_mel")
-    x = layers.Rescaling(1 / LOG_MEL_SCALE, -LOG_MEL_MEAN / LOG_MEL_SCALE)(inputs)
-    x = _convolve(x, channels[0], 3)
-    for n_channels in channels[1:]:
-        shortcut = _convolve(x, n_channels, 1, strides=2)
-        x = _convolve(x, n_channels, kernel_size, strides=2)
-        x = _convolve(x, n_channels, kernel_size, activate=False)
-        x = layers.ReLU()(layers.Add()([x, shortcut]))
-    x = layers.GlobalAveragePooling1D()(x)
-    x = layers.Dropout(dropout)(x)
-    return keras.Model(inputs, layers.Dense(n_labels, name="logits")(x), name=NETWORK)
+    build: object  # from the number of labels to the network after the front end; conv1d has none
+    paper_parameters: float = None
+    paper_macs: float = None
+    note: str = ""
 
 
-def _convolve(x, n_channels, kernel_size, strides=1, activate=True):
-    x = layers.Conv1D(n_channels, kernel_size, strides=strides, padding="same", use_bias=False)(x)
-    x = layers.BatchNormalization()(x)
-    return layers.ReLU()(x) if activate else x
-
-
-def conv1d(n_labels):
-    """The original course's network on raw waveforms: nine blocks of two convolutions.
-
-    28 million parameters and 2.4 billion multiply-accumulates a clip: for a GPU.
-    """
-    inputs = keras.Input((CLIP_SAMPLES,), name="waveform")
-    x = layers.Reshape((CLIP_SAMPLES, 1))(inputs)
-    x = layers.BatchNormalization()(x)
-    for block in range(9):
-        for _ in range(2):
-            x = layers.Conv1D(8 * 2**block, 3, padding="same")(x)
-            x = layers.BatchNormalization()(x)
-            x = layers.ReLU()(x)
-        x = layers.MaxPooling1D(2, padding="same")(x)
-    x = layers.Conv1D(1024, 1)(x)
-    x = layers.GlobalMaxPooling1D()(x)
-    x = layers.Dense(1024, activation="relu")(x)
-    x = layers.Dropout(0.2)(x)
-    return keras.Model(inputs, layers.Dense(n_labels, name="logits")(x), name="conv1d")
-
-
-# Name -> builder of what comes after the front end; conv1d has none.
+_HELLO = "frames of 30 ms instead of 40; the paper gives memory, not parameters"
+_BC = (
+    "the paper leaves the running averages of normalization out of its parameters, and its multiplications fit "
+    "101 frames and two for each normalized value"
+)
 NETWORKS = {
-    "tc_resnet8_1.2": lambda n_labels: tc_resnet(n_labels, (20, 28, 40, 58), dropout=0.3),
-    "conv1d": conv1d,
+    "tc_resnet8_1.2": Entry(
+        lambda n_labels: networks.tc_resnet(n_labels, (20, 28, 40, 58), dropout=0.3),
+        note="ours: TC-ResNet8, 1.2 times as wide",
+    ),
+    "tc_resnet8": Entry(lambda n_labels: networks.tc_resnet(n_labels, (16, 24, 32, 48)), 66e3, 1.5e6),
+    "tc_resnet14": Entry(lambda n_labels: networks.tc_resnet(n_labels, (16, 24, 24, 32, 32, 48, 48)), 137e3, 3.05e6),
+    "ds_cnn_s": Entry(lambda n_labels: networks.ds_cnn(n_labels, 64, 4, 2, 1), None, 2.7e6, _HELLO),
+    "ds_cnn_l": Entry(lambda n_labels: networks.ds_cnn(n_labels, 276, 5, 1, 2), None, 28.45e6, _HELLO),
+    "bc_resnet_1": Entry(lambda n_labels: networks.bc_resnet(n_labels, 1), 9.2e3, 3.1e6, _BC),
+    "bc_resnet_2": Entry(lambda n_labels: networks.bc_resnet(n_labels, 2), 27.3e3, 8.5e6, _BC),
+    "bc_resnet_3": Entry(lambda n_labels: networks.bc_resnet(n_labels, 3), 54.2e3, 16.2e6, _BC),
+    "bc_resnet_8": Entry(lambda n_labels: networks.bc_resnet(n_labels, 8), 321e3, 89.1e6, _BC),
+    "kwt_1": Entry(networks.kwt, 607e3, note="40 mel bins instead of 80 under the 40 coefficients"),
+    "conv1d": Entry(networks.conv1d, 28_366_616, 2.43e9, "the original course's; for a GPU"),
 }
 
 
@@ -115,7 +87,7 @@ def build_model(name=DEFAULT, n_labels=N_LABELS):
     """
     if name not in NETWORKS:
         raise ValueError(f"no model {name!r}: there are {', '.join(NETWORKS)}")
-    network = NETWORKS[name](n_labels)
+    network = NETWORKS[name].build(n_labels)
     if network.name != NETWORK:
         return network
     inputs = keras.Input((CLIP_SAMPLES,), name="waveform")
@@ -133,14 +105,50 @@ def has_front_end(model):
 
 
 def count_macs(model):
-    """Multiply-accumulates for one clip, of convolutions and dense layers.
+    """Multiply-accumulates for one clip, of convolutions, dense layers and attention.
 
     The front end is left out, as in the papers' tables.
     """
     macs = 0
     for layer in learning_part(model).layers:
-        if isinstance(layer, layers.Dense):
-            macs += math.prod(layer.kernel.shape)
-        elif isinstance(layer, (layers.Conv1D, layers.Conv2D)):
+        if isinstance(layer, (layers.Dense, layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D)):
             macs += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, layers.Dot):
+            macs += math.prod(layer.output.shape[1:]) * layer.input[0].shape[layer.axes[0]]
+        elif isinstance(layer, networks.Cepstrum):
+            macs += math.prod(layer.output.shape[1:]) * layer.input.shape[-1]
     return macs
+
+
+def describe(name):
+    """What ``python -m utils.models`` says of a model, by name of the column."""
+    model, entry = build_model(name), NETWORKS[name]
+    return {
+        "name": name,
+        "parameters": model.count_params(),
+        "macs": count_macs(model),
+        "paper_parameters": entry.paper_parameters,
+        "paper_macs": entry.paper_macs,
+        "note": entry.note,
+    }
+
+
+def main(arguments=None):
+    """Command line of ``python -m utils.models``."""
+    parser = cli.Parser(prog="python -m utils.models", description="List the models, beside what their papers say.")
+    parser.add_argument("--json", action="store_true", help="one JSON object a line")
+    options = parser.parse_args(arguments)
+    if not options.json:
+        print(f"{'name':16}{'parameters':>12}{'paper':>12}{'macs':>15}{'paper':>15}  note")
+    for name in NETWORKS:
+        row = describe(name)
+        if options.json:
+            print(json.dumps(row), flush=True)
+            continue
+        paper = [f"{row[key]:,.0f}" if row[key] else "-" for key in ("paper_parameters", "paper_macs")]
+        numbers = f"{row['parameters']:12,}{paper[0]:>12}{row['macs']:15,}{paper[1]:>15}"
+        print(f"{name:16}{numbers}  {row['note']}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
