@@ -16,15 +16,20 @@ from pathlib import Path
 from utils import cli, datasets, flags, models, training
 from utils.quiet import keras
 
+MOST_STEPS_AT_ONCE = 16
 
-def compile_part(part, recipe, settings, total_steps):
-    """Give the learning part of a model its optimizer, loss and metric."""
-    schedule = training.make_schedule(recipe, settings.learning_rate, total_steps)
+
+def compile_part(part, recipe, settings, steps):
+    """Give the learning part of a model its optimizer, loss and metric; an epoch has ``steps`` steps."""
+    schedule = training.make_schedule(recipe, settings.learning_rate, steps * settings.epochs)
+    # Some steps run from one call of Python, which costs as much as a tenth of a step; an epoch is whole calls.
+    at_once = max(n for n in range(1, MOST_STEPS_AT_ONCE + 1) if steps % n == 0)
     part.compile(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay),
         # The network ends in logits: the loss applies the softmax, once.
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
+        steps_per_execution=1 if settings.max_steps else at_once,
         jit_compile=False,  # compiling costs more than it saves on a CPU
     )
     part.optimizer.build(part.trainable_variables)
@@ -47,7 +52,7 @@ def train(settings, spare):
     train_set, cv_set = training.network_inputs(sets, model, store_folder, spare)
     steps = datasets.steps_per_epoch(train_set, settings.batch_size)
     recipe = flags.recipe_of(settings.model)
-    compile_part(part, recipe, settings, steps * settings.epochs)
+    compile_part(part, recipe, settings, steps)
 
     run = training.RunFolder(settings.logrun)
     run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume)

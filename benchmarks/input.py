@@ -44,25 +44,29 @@ def _repeat_one(dataset):
     return tf.data.Dataset.from_tensors(next(iter(dataset))).repeat()
 
 
-def make_step(n_labels, from_waveforms):
-    """One training step of the default model, or of its part after the front end."""
+def make_steps(n_labels, from_waveforms):
+    """``STEPS`` training steps of the default model, or of its part after the front end."""
     model = models.build_model(n_labels=n_labels)
     part = model if from_waveforms else models.learning_part(model)
-    train_keras.compile_part(part, flags.DEFAULT_RECIPE, flags.Settings(), total_steps=10_000)
+    train_keras.compile_part(part, flags.DEFAULT_RECIPE, flags.Settings(), STEPS)
     part.make_train_function()
-    return part.train_function
+
+    def take_steps(batches):
+        for _ in range(STEPS // part.steps_per_execution):
+            part.train_function(batches)
+
+    return take_steps
 
 
 def measure(feeds, n_labels):
     """Steps a second of each feed, one number a turn."""
-    by_form = {form: make_step(n_labels, form) for form in (False, True)}
+    by_form = {form: make_steps(n_labels, form) for form in (False, True)}
     runs = {what: (by_form[form], iter(dataset)) for what, (form, dataset) in feeds.items()}
     rates = {what: [] for what in feeds}
     for turn in range(WARM_UP + TURNS):
-        for what, (step, batches) in runs.items():
+        for what, (take_steps, batches) in runs.items():
             started = time.perf_counter()
-            for _ in range(STEPS):
-                step(batches)
+            take_steps(batches)
             if turn >= WARM_UP:
                 rates[what].append(STEPS / (time.perf_counter() - started))
     return rates

@@ -83,6 +83,24 @@ def test_a_networks_input_has_time_along_the_axis(ax, tone):
     assert ax.get_ylabel() == "mel bin"
 
 
+def test_a_filters_answer_lies_under_the_frames_it_was_computed_from(tone):
+    log_mel = features.log_mel(tone[None])[0]
+    kernel = np.repeat([-1.0, 1.0], 4)[:, None] * np.ones(40)
+    response = np.array([(kernel * log_mel[start : start + 8]).sum() for start in range(91)])
+    figure = plt.figure()
+    weights, upper, lower = plots.plot_convolution(figure, log_mel, kernel, response, [int(response.argmax())])
+    times, answers = lower.lines[0].get_data()
+    np.testing.assert_array_equal(answers, response)
+    assert times[response.argmax()] == pytest.approx(0.5, abs=0.02)  # where the tone begins
+    window = upper.patches[-1].get_extents().transformed(upper.transData.inverted())
+    assert (window.x0 + window.x1) / 2 == pytest.approx(times[response.argmax()])
+    assert window.x1 - window.x0 == pytest.approx(0.08)
+    assert upper.get_xlim() == lower.get_xlim() == (0, 1)
+    assert lower.get_xlabel() == "time (s)"
+    assert np.asarray(weights.images[0].get_array()).shape == (40, 8)
+    plt.close(figure)
+
+
 def test_mfccs_are_shown_from_the_first_given(ax, tone):
     plots.plot_mfccs(ax, features.mfccs_2D(tone[None])[0][1:20], first=1)
     _, _, low, high = ax.images[0].get_extent()

@@ -180,6 +180,42 @@ def plot_mfccs(ax, mfccs, hop_length=512, first=0):
     return ax
 
 
+def plot_convolution(figure, log_mel, kernel, response, places, hop_length=160, frame_length=480):
+    """A filter that slides over a spectrogram: weights, some places, answers below; returns the ``Axes``.
+
+    Parameters
+    ----------
+    figure : matplotlib Figure
+    log_mel : float array, shape (n_frames, n_mels)
+    kernel : float array, shape (n_kernel_frames, n_mels)
+        Weights of a 1-D convolution whose channels are the mel bins.
+    response : float array, shape (n_frames - n_kernel_frames + 1,)
+        Each is drawn at the middle of the frames it was computed from.
+    places : sequence of int
+        First frames of the windows that are drawn.
+    hop_length, frame_length : int
+        Samples from one frame to the next, and in a frame.
+    """
+    axes = figure.subplots(2, 2, width_ratios=(1, 6), height_ratios=(3, 2))
+    weights, upper, lower = axes[0, 0], axes[0, 1], axes[1, 1]
+    axes[1, 0].axis("off")
+    most = np.abs(kernel).max()
+    _show(weights, kernel.T, hop_length, (-0.5, kernel.shape[1] - 0.5), hop_length // 2, (-most, most), "RdBu_r")
+    weights.set(title="filter", ylabel="mel bin")
+    plot_log_mel(upper, log_mel, hop_length, frame_length).set_title("its places on the spectrogram")
+    upper.set(xlabel="")
+    starts_s = (frame_length // 2 + (np.arange(len(response)) - 0.5) * hop_length) / SAMPLE_RATE
+    width_s = len(kernel) * hop_length / SAMPLE_RATE
+    lower.plot(starts_s + width_s / 2, response, color=LINE)
+    for place, colour in zip(places, ("#D55E00", "#56B4E9", "#009E73", "#CC79A7")):
+        for ax in (upper, lower):
+            ax.axvspan(starts_s[place], starts_s[place] + width_s, facecolor="none", edgecolor=colour, linewidth=2)
+        lower.plot(starts_s[place] + width_s / 2, response[place], "o", color=colour)
+    lower.axhline(0, color="0.6", linewidth=0.8)
+    lower.set(xlabel="time (s)", ylabel="answer", xlim=upper.get_xlim())
+    return np.array([weights, upper, lower])
+
+
 def plot_chromagram(ax, sound, n_fft=2048, hop_length=160):
     """Strength of the twelve pitch classes over time; the strongest of each frame is 1.
 
