@@ -9,6 +9,7 @@ Any rate and length will do: sounds are resampled to 16 kHz, and the loudest sec
 
 import argparse
 import csv
+import functools
 import itertools
 import sys
 from pathlib import Path
@@ -21,22 +22,28 @@ from utils.labels import SILENCE
 
 TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
+MODELS = ("model.keras", "saved_model")  # of train_keras.py, of train_tensorflow.py
 BATCH_CLIPS = 256
 
 
 def load_model(folder):
     """Model of a run folder: a function from waveforms (n, 16000) to probabilities, and their labels."""
-    from utils import frontend  # noqa: F401  registers the front end for loading
+    from utils import networks  # noqa: F401  registers our layers for loading
     from utils.quiet import keras, tf
 
-    path = Path(folder) / "model.keras"
-    if not path.is_file():
-        raise CourseError(f"{path} is missing: train a model first (python train_keras.py), or name its run folder")
+    path = next((Path(folder) / name for name in MODELS if (Path(folder) / name).exists()), None)
+    if path is None:
+        raise CourseError(f"{folder} holds no model: train one first (python train_keras.py), or name its run folder")
     labels = (Path(folder) / "labels.txt").read_text(encoding="utf-8").splitlines()
-    model = keras.saving.load_model(path, compile=False, safe_mode=True)
-    if model.output_shape[-1] != len(labels):
-        raise CourseError(f"{folder}/labels.txt lists {len(labels)} labels, the model has {model.output_shape[-1]}")
-    softmax = tf.function(lambda waveforms: tf.nn.softmax(model(waveforms, training=False)))
+    if path.is_dir():
+        model = tf.saved_model.load(path)
+    else:
+        whole = keras.saving.load_model(path, compile=False, safe_mode=True)
+        model = functools.partial(whole, training=False)
+    softmax = tf.function(lambda waveforms: tf.nn.softmax(model(waveforms)))
+    n_labels = softmax(tf.zeros((1, audio.CLIP_SAMPLES))).shape[-1]
+    if n_labels != len(labels):
+        raise CourseError(f"{folder}/labels.txt lists {len(labels)} labels, the model has {n_labels}")
     return lambda waveforms: softmax(waveforms).numpy(), labels
 
 

@@ -13,8 +13,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-from utils import cli, datasets, flags, models, training
-from utils.quiet import keras
+from utils import cli, datasets, flags, models, strategies, training
+from utils.quiet import keras, tf
 
 MOST_STEPS_AT_ONCE = 16
 
@@ -24,12 +24,14 @@ def compile_part(part, recipe, settings, steps):
     schedule = training.make_schedule(recipe, settings.learning_rate, steps * settings.epochs)
     # Some steps run from one call of Python, which costs as much as a tenth of a step; an epoch is whole calls.
     at_once = max(n for n in range(1, MOST_STEPS_AT_ONCE + 1) if steps % n == 0)
+    if settings.max_steps or tf.distribute.get_strategy().num_replicas_in_sync > 1:  # Keras cannot with replicas
+        at_once = 1
     part.compile(
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay),
         # The network ends in logits: the loss applies the softmax, once.
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
         metrics=["accuracy"],
-        steps_per_execution=1 if settings.max_steps else at_once,
+        steps_per_execution=at_once,
         jit_compile=False,  # compiling costs more than it saves on a CPU
     )
     part.optimizer.build(part.trainable_variables)
@@ -37,32 +39,39 @@ def compile_part(part, recipe, settings, steps):
 
 def main(arguments=None):
     """Train, keep the best weights by validation accuracy, test them once."""
-    settings = training.parse_settings(__doc__, arguments)
+    settings = training.parse_settings(__doc__, arguments, check)
+    strategy = strategies.make_strategy(settings.strategy)
     with tempfile.TemporaryDirectory() as spare:
-        train(settings, Path(spare))
+        train(settings, strategy, Path(spare))
 
 
-def train(settings, spare):
+def check(settings):
+    """What Keras cannot do."""
+    if settings.strategy == "multi_worker":
+        return "Keras 3 does not train on several machines: run train_tensorflow.py --strategy multi_worker"
+
+
+def train(settings, strategy, spare):
     """One run with these settings; ``spare`` is a folder for data that the run alone needs."""
     keras.utils.set_random_seed(settings.seed)
     sets, dataset, store_folder = training.open_data(settings, spare)
-    model = models.build_model(settings.model, len(sets["train"].label_order))
+    steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
+    with strategy.scope():
+        model = models.build_model(settings.model, len(sets["train"].label_order))
+        part = models.learning_part(model)
+        compile_part(part, flags.recipe_of(settings.model), settings, steps)
     model.summary(expand_nested=True)
-    part = models.learning_part(model)
-    train_set, cv_set = training.network_inputs(sets, model, store_folder, spare)
-    steps = datasets.steps_per_epoch(train_set, settings.batch_size)
-    recipe = flags.recipe_of(settings.model)
-    compile_part(part, recipe, settings, steps)
+    train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
 
-    run = training.RunFolder(settings.logrun)
+    run = training.RunFolder(settings.logrun, "train_keras.py")
     run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume)
     callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
     callback.restore(part)
     augment = training.make_augment(train_set, settings.seed) if settings.augment else None
     part.fit(
-        datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.epoch, augment),
+        datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.journal.epoch, augment),
         steps_per_epoch=steps,
-        initial_epoch=callback.epoch,
+        initial_epoch=callback.journal.epoch,
         epochs=settings.epochs,
         validation_data=datasets.evaluation_dataset(cv_set, 256).cache(),
         callbacks=[callback],
@@ -72,9 +81,8 @@ def train(settings, spare):
 
     model.load_weights(callback.best_path)
     model.save(run.work / "model.keras")
-    result = training.summarize(
-        settings, model, sets, dataset, callback.epoch, callback.seconds, model.predict_on_batch
-    )
+    predict = tf.function(lambda waveforms: model(waveforms, training=False))
+    result = training.summarize(settings, model, sets, dataset, callback.journal, predict)
     run.finish(result)
     training.report(result, sets)
     print(f"model and scores: {run.final}; curves: tensorboard --logdir {settings.logdir} --host 127.0.0.1")

@@ -81,7 +81,7 @@ def test_batches_and_order_do_not_change_the_answer(folder, monkeypatch):
     ("arguments", "status", "line"),
     [
         (["nowhere.wav"], 1, "nowhere.wav does not exist"),
-        (["--model", "runs/none", "data"], 1, "train a model first"),
+        (["--model", "runs/none", "data"], 1, "train one first"),
         (["empty"], 1, "empty holds no wav files"),
     ],
 )

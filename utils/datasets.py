@@ -215,7 +215,7 @@ def steps_per_epoch(clip_set, batch_size):
     return -(-len(clip_set) // batch_size)
 
 
-def training_dataset(clip_set, batch_size, seed, first_epoch=0, augment=None):
+def training_dataset(clip_set, batch_size, seed, first_epoch=0, augment=None, replicas=(0,), n_replicas=1):
     """Endless shuffled batches of a set, epoch after epoch, as float32 inputs and labels.
 
     Parameters
@@ -227,21 +227,26 @@ def training_dataset(clip_set, batch_size, seed, first_epoch=0, augment=None):
     first_epoch : int
         Where a resumed run goes on.
     augment : callable, optional
-        Takes inputs, labels and (epoch, step); see :class:`utils.frontend.Augment`.
+        Takes inputs, labels, (epoch, step) and the part of the batch; see :class:`utils.frontend.Augment`.
+    replicas : sequence of int
+        Which of the ``n_replicas`` parts of a batch to give, one after the other: part k has every
+        ``n_replicas``-th row from the k-th on.
+    n_replicas : int
     """
 
     def generate():
         for epoch in itertools.count(first_epoch):
             rng = np.random.default_rng([seed, epoch])
             for step, (X, y) in enumerate(epoch_batches(clip_set, batch_size, rng)):
-                yield X, y, np.array([epoch, step], np.int32)
+                for replica in replicas:
+                    yield X[replica::n_replicas], y[replica::n_replicas], np.array([epoch, step, replica], np.int32)
 
-    def finish(X, y, moment):
+    def finish(X, y, place):
         X, y = _to_model_scale(X), tf.cast(y, tf.float32)
-        return augment(X, y, moment) if augment else (X, y)
+        return augment(X, y, place[:2], (place[2], n_replicas)) if augment else (X, y)
 
     dataset = tf.data.Dataset.from_generator(
-        generate, output_signature=(*_signature(clip_set), tf.TensorSpec((2,), tf.int32))
+        generate, output_signature=(*_signature(clip_set), tf.TensorSpec((3,), tf.int32))
     )
     dataset = dataset.map(finish, num_parallel_calls=1).prefetch(4)
     return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))

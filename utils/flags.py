@@ -4,7 +4,7 @@ import argparse
 import dataclasses
 from dataclasses import dataclass
 
-from utils import cli, models
+from utils import cli, models, strategies
 from utils.labels import parse_keywords
 
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
@@ -93,6 +93,14 @@ class Settings:
     )
     logdir: str = _flag("tf_logs", str, "folder of TensorBoard logs")
     logrun: str = _flag("latest", _run_name, "name of the run: runs/LOGRUN and LOGDIR/LOGRUN")
+    strategy: str = _flag(
+        "auto",
+        str,
+        "where to train: auto (all GPUs, or the workers that TF_CONFIG names), one_device, mirrored (the devices of "
+        "this machine), multi_worker (train_tensorflow.py alone)",
+        choices=strategies.STRATEGIES,
+        metavar="NAME",
+    )
     resume: bool = _flag(False, None, "go on with run LOGRUN where it was stopped", action="store_true")
     max_steps: int = _flag(None, cli.positive_int, "stop after N steps (a smoke run)", metavar="N")
 
@@ -106,10 +114,10 @@ class Settings:
 
 
 # What a resumed run may change; all else is as in the run's config.json.
-FREE_ON_RESUME = ("epochs", "resume", "max_steps", "logdir", "logrun")
+FREE_ON_RESUME = ("epochs", "resume", "max_steps", "logdir", "logrun", "strategy")
 
 
-def parse(description, read_saved, arguments=None):
+def parse(description, read_saved, arguments=None, check=None):
     """Settings from the command line.
 
     Parameters
@@ -118,8 +126,10 @@ def parse(description, read_saved, arguments=None):
         Of the script.
     read_saved : callable
         From the name of a run to the settings it was started with, for ``--resume``: a flag that
-        contradicts them is an error.
+        contradicts them is an error. None where they are not known.
     arguments : list of str, optional
+    check : callable, optional
+        From settings to what a script cannot do of them, or None.
     """
     parser = cli.Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for field in dataclasses.fields(Settings):
@@ -130,9 +140,15 @@ def parse(description, read_saved, arguments=None):
             del details["type"]
         parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **details)
     given = vars(parser.parse_args(arguments))
-    if not given.get("resume"):
-        return Settings(**given)
-    saved = vars(Settings(**read_saved(given.get("logrun", Settings.logrun))))
+    saved = read_saved(given.get("logrun", Settings.logrun)) if given.get("resume") else None
+    settings = Settings(**given) if saved is None else _resume(parser, saved, given)
+    if check and (objection := check(settings)):
+        parser.error(objection)
+    return settings
+
+
+def _resume(parser, saved, given):
+    saved = vars(Settings(**saved))
     for name, value in given.items():
         if name not in FREE_ON_RESUME and saved[name] != value:
             parser.error(f"--{name} was {saved[name]} in that run and cannot change on --resume")

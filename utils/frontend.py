@@ -12,12 +12,25 @@ from utils.quiet import keras, tf
 LOG_MEL_MEAN, LOG_MEL_SCALE = -4.0, 4.0
 
 
+def log_mel(waveforms):
+    """Log-mel spectrograms (batch, 98, 40) of waveforms (batch, 16000) in [-1, 1).
+
+    The TensorFlow form of :func:`utils.features.log_mel`; both agree to 1e-4.
+    """
+    # A frame is three hops: cutting hops and joining three neighbours frames without a gather.
+    n_hops = FRAME_LENGTH // HOP_LENGTH
+    hops = tf.reshape(waveforms, (-1, waveforms.shape[1] // HOP_LENGTH, HOP_LENGTH))
+    frames = tf.concat([hops[:, i : i + N_FRAMES] for i in range(n_hops)], axis=2)
+    spectra = tf.signal.rfft(frames * features.hann_window(FRAME_LENGTH), [N_FFT])
+    power = tf.square(tf.math.real(spectra)) + tf.square(tf.math.imag(spectra))
+    return tf.math.log(tf.matmul(power, features.mel_weights()) + ENERGY_FLOOR)
+
+
 @keras.saving.register_keras_serializable(package="course")
 class LogMel(keras.layers.Layer):
     """First layer of the networks: waveforms (batch, 16000) to log-mel spectrograms (batch, 98, 40).
 
-    The TensorFlow form of :func:`utils.features.log_mel`; both agree to 1e-4. It has no
-    weights to learn.
+    It has no weights to learn.
     """
 
     def __init__(self, **settings):
@@ -26,14 +39,7 @@ class LogMel(keras.layers.Layer):
 
     def call(self, waveforms):
         """Log-mel spectrograms of float32 amplitudes in [-1, 1)."""
-        # A frame is three hops: cutting hops and joining three neighbours frames without a gather.
-        n_hops = FRAME_LENGTH // HOP_LENGTH
-        hops = tf.reshape(waveforms, (-1, waveforms.shape[1] // HOP_LENGTH, HOP_LENGTH))
-        frames = tf.concat([hops[:, i : i + N_FRAMES] for i in range(n_hops)], axis=2)
-        spectra = tf.signal.rfft(frames * features.hann_window(FRAME_LENGTH), [N_FFT])
-        power = tf.square(tf.math.real(spectra)) + tf.square(tf.math.imag(spectra))
-        energies = tf.matmul(power, features.mel_weights())
-        return tf.math.log(energies + ENERGY_FLOOR)
+        return log_mel(waveforms)
 
     def compute_output_shape(self, input_shape):
         """Shape of the spectrograms."""
@@ -74,10 +80,10 @@ class Augment:
         self._noise_power = tf.reduce_mean(self._noise, (1, 2))
         self._seed, self._strength = seed, strength
 
-    def __call__(self, log_mel, labels, moment):
-        """Augmented log-mel and unchanged labels; ``moment`` is (epoch, step)."""
+    def __call__(self, log_mel, labels, moment, part=(0, 1)):
+        """Augmented log-mel and unchanged labels; see :func:`_draw` for ``moment`` and ``part``."""
         strength = self._strength
-        draws = _draw(5 + 4 * strength.masks, log_mel, self._seed, moment)
+        draws = _draw(5 + 4 * strength.masks, log_mel, self._seed, moment, part)
         energies = _shift(_to_energies(log_mel), strength.shift_frames, next(draws))
         if len(self._noise):
             power = tf.reduce_mean(energies, (1, 2))
@@ -109,10 +115,10 @@ class WaveformAugment:
         self._noise_power = tf.reduce_mean(tf.square(self._noise), 1)
         self._seed, self._strength = seed, strength
 
-    def __call__(self, waveforms, labels, moment):
-        """Augmented waveforms and unchanged labels; ``moment`` is (epoch, step)."""
+    def __call__(self, waveforms, labels, moment, part=(0, 1)):
+        """Augmented waveforms and unchanged labels; see :func:`_draw` for ``moment`` and ``part``."""
         strength = self._strength
-        draws = _draw(5, waveforms, self._seed, moment)
+        draws = _draw(5, waveforms, self._seed, moment, part)
         waveforms = _shift(waveforms, strength.shift_frames * HOP_LENGTH, next(draws))
         if len(self._noise):
             power = tf.reduce_mean(tf.square(waveforms), 1)
@@ -122,11 +128,17 @@ class WaveformAugment:
         return waveforms * tf.sqrt(gain)[:, None], labels
 
 
-def _draw(n_draws, rows, seed, moment):
-    """Random numbers from 0 to 1, ``n_draws`` times one for each row: all at once, which is cheap."""
-    moment = tf.cast(moment, tf.int64)
-    key = tf.stack([tf.constant(seed, tf.int64), moment[0] * 2**32 + moment[1]])
-    return iter(tf.unstack(tf.random.stateless_uniform((n_draws, tf.shape(rows)[0]), key)))
+def _draw(n_draws, rows, seed, moment, part):
+    """Random numbers from 0 to 1, ``n_draws`` times one for each row: all at once, which is cheap.
+
+    ``moment`` is (epoch, step). ``part`` is (k, n) where the rows are every n-th of a batch, from the k-th
+    on: together the parts of a batch get the numbers that the whole would get.
+    """
+    epoch, step = (tf.cast(number, tf.int64) for number in tf.unstack(moment))
+    first, n_parts = part
+    key = tf.stack([tf.constant(seed, tf.int64), epoch * 2**32 + step])
+    draws = tf.random.stateless_uniform((tf.shape(rows)[0] * n_parts, n_draws), key)[first::n_parts]
+    return iter(tf.unstack(draws, axis=1))
 
 
 def _between(draw, low, high):

@@ -38,6 +38,7 @@ with _held_back_stderr():
     import keras
     import tensorflow as tf
 
-    tf.config.list_logical_devices()  # looks for GPUs now, while the notes are held back
+    if "TF_CONFIG" not in os.environ:  # several workers have to be told of each other first
+        tf.config.list_logical_devices()  # looks for GPUs now, while the notes are held back
 
 __all__ = ["keras", "tf"]

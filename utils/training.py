@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, datasets, evaluation, files, flags, models
+from utils import audio, datasets, evaluation, files, flags, models, strategies
 from utils.cli import CourseError
 from utils.frontend import Augment, WaveformAugment
 from utils.labels import LABELS, SILENCE, with_extras
@@ -19,18 +19,25 @@ NOISE_CLIPS = 1000  # of the training set's silence, mixed into other clips
 HISTOGRAMS = 20  # times in a run that histograms of the weights are written
 
 
-def parse_settings(description, arguments=None):
-    """Settings from the command line; those of a resumed run come from its folder."""
-    return flags.parse(description, lambda logrun: RunFolder(logrun).saved_settings(), arguments)
+def parse_settings(description, arguments=None, check=None, script="train_keras.py"):
+    """Settings of a script from the command line, see :func:`flags.parse`; a resumed run's come from its folder."""
+
+    def read_saved(logrun):
+        # The chief alone has a folder: the workers that follow it go by the flags they are given.
+        return None if strategies.follows_chief() else RunFolder(logrun, script).saved_settings()
+
+    return flags.parse(description, read_saved, arguments, check)
 
 
 class RunFolder:
     """``runs/<logrun>``: replaced only when the new run has ended well.
 
-    Until then the run lies in a hidden folder beside it, from which ``--resume`` goes on.
+    Until then the run lies in a hidden folder beside it, from which ``--resume`` goes on. Only the script
+    that began a run can read its checkpoints.
     """
 
-    def __init__(self, logrun):
+    def __init__(self, logrun, script):
+        self._script = script
         self.final = RUNS / logrun
         self.work = RUNS / f".{logrun}.partial"
 
@@ -41,6 +48,8 @@ class RunFolder:
         config = files.read_json(folder / "config.json")
         if config is None:
             raise CourseError(f"{self.final} holds no run to go on with: start one without --resume")
+        if config.get("script", self._script) != self._script:
+            raise CourseError(f"{self.final} was begun by {config['script']}: resume it with that")
         names = {field.name for field in dataclasses.fields(flags.Settings)}
         return {name: value for name, value in config.items() if name in names}
 
@@ -53,7 +62,7 @@ class RunFolder:
             files.remove(self.work)
             shutil.copytree(self.final, self.work)
         self.work.mkdir(parents=True, exist_ok=True)
-        files.write_json(self.work / "config.json", config)
+        files.write_json(self.work / "config.json", {"script": self._script, **config})
         files.write_text(self.work / "labels.txt", "\n".join(labels) + "\n")
 
     def finish(self, result):
@@ -87,18 +96,17 @@ class RunLog:
             self._lines = [lines[0], *(line for line in lines[1:] if int(line.split(",")[1]) <= first_epoch)]
         self._writer = tf.summary.create_file_writer(str(board))
 
-    def write_graph(self, model):
-        """The graph of a model, for TensorBoard's Graphs tab."""
-        call = tf.function(lambda waveforms: model(waveforms, training=False))
-        graph = call.get_concrete_function(tf.TensorSpec((None, *model.input_shape[1:]), tf.float32)).graph
+    def write_graph(self, model, spec):
+        """The graph of a model (a function of a tensor like ``spec``), for TensorBoard's Graphs tab."""
+        graph = tf.function(model).get_concrete_function(spec).graph
         with self._writer.as_default(step=0):
             tf.summary.graph(graph)
 
-    def write_histograms(self, model, step):
-        """Histograms of a model's weights."""
+    def write_histograms(self, weights, step):
+        """Histograms of named weights."""
         with self._writer.as_default(step=step):
-            for weight in model.trainable_variables:
-                tf.summary.histogram(weight.path, weight)
+            for name, weight in weights:
+                tf.summary.histogram(name, weight)
 
     def write(self, step, epoch, epochs, train, cv, learning_rate, seconds):
         """One epoch; ``train`` and ``cv`` are (loss, accuracy)."""
@@ -118,8 +126,65 @@ class RunLog:
         )
 
 
+class Journal:
+    """What both scripts keep of a run as it goes on: counters, log, TensorBoard, which epoch was best.
+
+    Parameters
+    ----------
+    run : RunFolder
+    settings : Settings
+    board : Path
+        TensorBoard folder of the run.
+    state : dict, optional
+        :attr:`state` of the run that is gone on with.
+    """
+
+    def __init__(self, run, settings, board, state=None):
+        self._settings = settings
+        state = state or {"epoch": 0, "step": 0, "seconds": 0.0, "best": (-1.0, 0.0)}
+        self.epoch, self.step, self.seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
+        self._best = tuple(float(value) for value in state["best"])  # validation accuracy, minus validation loss
+        if self.epoch:
+            print(f"resumed after epoch {self.epoch}")
+        self._log = RunLog(run.work, board, self.epoch)
+
+    @property
+    def state(self):
+        """What a checkpoint has to hold of it."""
+        return {"epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self._best}
+
+    def write_graph(self, model, spec):
+        """The graph of a model (a function of a tensor like ``spec``), for TensorBoard's Graphs tab."""
+        self._log.write_graph(model, spec)
+
+    def begin_epoch(self):
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def end_epoch(self, train, cv, learning_rate, weights):
+        """Log an epoch; whether it is the best so far.
+
+        Parameters
+        ----------
+        train, cv : (float, float)
+            Loss and accuracy.
+        learning_rate : float
+        weights : sequence of (str, tensor)
+            For histograms, which are written now and then.
+        """
+        self.epoch += 1
+        self.seconds += time.perf_counter() - self._started
+        self._log.write(self.step, self.epoch, self._settings.epochs, train, cv, learning_rate, self.seconds)
+        if self.epoch % max(1, self._settings.epochs // HISTOGRAMS) == 0:
+            self._log.write_histograms(weights, self.step)
+        found = cv[1], -cv[0]
+        is_best = found > self._best
+        self._best = max(found, self._best)
+        return is_best
+
+
 class RunCallback(keras.callbacks.Callback):
-    """Keras side of a run: log, best and last checkpoint, resume, the smoke run's end.
+    """Keras side of a run: best and last checkpoint, resume, the smoke run's end.
 
     Parameters
     ----------
@@ -134,8 +199,6 @@ class RunCallback(keras.callbacks.Callback):
     def __init__(self, run, settings, model, board):
         super().__init__()
         self._run, self._settings, self._whole, self._board = run, settings, model, board
-        self.epoch, self.step, self.seconds = 0, 0, 0.0
-        self._best = (-1.0, 0.0)  # validation accuracy, minus validation loss
         self.best_path = run.work / "best" / "model.weights.h5"
         self._last_path = run.work / "last" / "checkpoint.npz"
         for path in (self.best_path, self._last_path):
@@ -143,58 +206,38 @@ class RunCallback(keras.callbacks.Callback):
 
     def restore(self, part):
         """Go on from the last checkpoint, if there is one: weights, optimizer, counters."""
+        state = None
         if self._settings.resume and self._last_path.exists():
             with np.load(self._last_path, allow_pickle=False) as saved:
-                self.epoch, self.step = int(saved["epoch"]), int(saved["step"])
-                self.seconds, self._best = float(saved["seconds"]), tuple(saved["best"].tolist())
+                state = {name: saved[name] for name in ("epoch", "step", "seconds", "best")}
                 for index, variable in enumerate(_state(part)):
                     variable.assign(saved[f"variable_{index}"])
-            print(f"resumed after epoch {self.epoch}")
-        self._log = RunLog(self._run.work, self._board, self.epoch)
-        self._log.write_graph(self._whole)
+        self.journal = Journal(self._run, self._settings, self._board, state)
+        spec = tf.TensorSpec((None, *self._whole.input_shape[1:]))
+        self.journal.write_graph(lambda waveforms: self._whole(waveforms, training=False), spec)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start the clock."""
-        self._first_step, self._started = self.step, time.perf_counter()
+        self._first_step = self.journal.step
+        self.journal.begin_epoch()
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps, of which Keras takes some at once; end a smoke run."""
-        self.step = self._first_step + batch + 1
-        if self.step == self._settings.max_steps:
+        self.journal.step = self._first_step + batch + 1
+        if self.journal.step == self._settings.max_steps:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
         """Log the epoch, keep the best weights, write the checkpoint."""
-        self.epoch = epoch + 1
-        self.seconds += time.perf_counter() - self._started
-        self._log.write(
-            self.step,
-            self.epoch,
-            self._settings.epochs,
-            (logs["loss"], logs["accuracy"]),
-            (logs["val_loss"], logs["val_accuracy"]),
-            float(self.model.optimizer.learning_rate),
-            self.seconds,
-        )
-        if self.epoch % max(1, self._settings.epochs // HISTOGRAMS) == 0:
-            self._log.write_histograms(self.model, self.step)
-        if (logs["val_accuracy"], -logs["val_loss"]) > self._best:
-            self._best = (logs["val_accuracy"], -logs["val_loss"])
+        train, cv = ((logs[f"{of}loss"], logs[f"{of}accuracy"]) for of in ("", "val_"))
+        weights = [(weight.path, weight) for weight in self._whole.trainable_variables]
+        if self.journal.end_epoch(train, cv, float(self.model.optimizer.learning_rate), weights):
             partial = self.best_path.with_name("partial.weights.h5")
             self._whole.save_weights(partial)
             partial.replace(self.best_path)
-        self._save_last()
-
-    def _save_last(self):
         partial = self._last_path.with_name("partial.npz")
-        np.savez(
-            partial,
-            epoch=self.epoch,
-            step=self.step,
-            seconds=self.seconds,
-            best=self._best,
-            **{f"variable_{index}": variable.numpy() for index, variable in enumerate(_state(self.model))},
-        )
+        variables = {f"variable_{index}": variable.numpy() for index, variable in enumerate(_state(self.model))}
+        np.savez(partial, **self.journal.state, **variables)
         partial.replace(self._last_path)
 
 
@@ -236,13 +279,13 @@ def open_data(settings, folder):
     return sets, sets["test"].inputs[0].settings.get("dataset", published), path
 
 
-def network_inputs(sets, model, store_folder, spare_folder):
+def network_inputs(sets, as_log_mel, store_folder, spare_folder):
     """Training and validation sets as the learning part of a model takes them.
 
     Log-mel spectrograms are kept beside the waveforms, or in ``spare_folder`` where the data
     is read-only.
     """
-    if not models.has_front_end(model):
+    if not as_log_mel:
         return sets["train"], sets["cv"]
     folder = store_folder if os.access(store_folder, os.W_OK) else spare_folder
     if folder != store_folder:
@@ -286,10 +329,11 @@ def predict_labels(predict, clip_set, batch_size=256):
     return np.concatenate([np.argmax(predict(X), axis=1) for X, _ in batches])
 
 
-def summarize(settings, model, sets, dataset, epochs, seconds, predict):
+def summarize(settings, model, sets, dataset, journal, predict):
     """What ``result.json`` holds: validation and test accuracy of the finished model.
 
-    The test set is touched here, once.
+    ``predict`` is a function from waveforms to logits; of ``model``, parameters and multiply-accumulates
+    are counted. The test set is touched here, once.
     """
     names = [f"{name}/{file}" for name, clip_set in sets.items() for file in clip_set.names]
     scores = {}
@@ -303,8 +347,8 @@ def summarize(settings, model, sets, dataset, epochs, seconds, predict):
         "model": settings.model,
         "parameters": model.count_params(),
         "macs": models.count_macs(model),
-        "epochs": epochs,
-        "seconds": round(seconds, 1),
+        "epochs": journal.epoch,
+        "seconds": round(journal.seconds, 1),
         "cv_accuracy": scores["cv"]["accuracy"],
         "test_accuracy": scores["test"]["accuracy"],
         "test_interval": scores["test"]["interval"],

@@ -1,0 +1,321 @@
+"""Guards: plain TensorFlow and Keras are the same experiment; several devices or workers give what one gives."""
+
+import contextlib
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+from itertools import chain
+from pathlib import Path
+
+import numpy as np
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import predict
+import train_keras
+import train_tensorflow
+from utils import audio, cli, features, flags, models, modules, networks, training
+from utils.labels import LABELS
+from utils.quiet import keras, tf
+
+ROOT = Path(__file__).parents[1]
+# 100 clips in batches of 32: the last batch of an epoch has four.
+# The rate is low: a high one makes more of rounding at every step.
+RANDOM = ["--random_data", "--random_examples", "100", "--batch_size", "32", "--epochs", "3", "--learning_rate", "1e-4"]
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    keras.backend.clear_session()
+    return tmp_path
+
+
+def by_kind(network):
+    """Convolutions, normalizations and dense layers of a network, each in the order they are made."""
+    if isinstance(network, keras.Model):
+        kinds = (keras.layers.Conv1D, keras.layers.BatchNormalization, keras.layers.Dense)
+        return [sorted((x for x in network.layers if isinstance(x, kind)), key=_place) for kind in kinds]
+    if isinstance(network, modules.TCResNet):
+        blocks = [network.first, *chain.from_iterable(network.blocks)]
+        return [block.conv for block in blocks], [block.norm for block in blocks], [network.logits]
+    blocks = list(chain.from_iterable(network.blocks))
+    norms = [network.norm, *(block.norm for block in blocks)]
+    return [*(block.conv for block in blocks), network.last], norms, [network.dense, network.logits]
+
+
+def _place(layer):
+    """Keras numbers the layers of a class as they are made; logits come last."""
+    *_, last = layer.name.split("_")
+    return layer.name == "logits", int(last) if last.isdigit() else 0
+
+
+def copy_weights(theirs, ours):
+    for sources, targets in zip(by_kind(theirs), by_kind(ours), strict=True):
+        for source, target in zip(sources, targets, strict=True):
+            for weight in source.weights:
+                getattr(target, weight.name).assign(weight)
+
+
+@pytest.fixture(scope="module")
+def spoken(voices_raw):
+    """100 batches of 32 waveforms of built-in voices, and one-hot labels."""
+    paths = sorted(str(path) for path in (voices_raw / "train" / "audio").glob("[a-z]*/*.wav"))
+    words = sorted({Path(path).parent.name for path in paths})
+    clips = audio.to_waveform(np.stack([audio.fit_second(audio.read_wav(path, audio.CLIP_SAMPLES)) for path in paths]))
+    rows = np.random.default_rng(0).integers(0, len(paths), (100, 32))
+    labels = np.array([words.index(Path(path).parent.name) % 12 for path in paths])
+    return clips[rows], np.eye(12, dtype=np.float32)[labels[rows]]
+
+
+@pytest.mark.parametrize(("name", "n_steps"), [(models.DEFAULT, 100), ("conv1d", 10)])
+def test_keras_and_tensorflow_learn_alike_from_the_same_weights_and_batches(name, n_steps, spoken, monkeypatch):
+    """The original's two scripts did not: 0.8 and 0.35."""
+    keras.utils.set_random_seed(0)
+    X, y = spoken[0][:n_steps], spoken[1][:n_steps]
+    if name == "conv1d":  # the original's, four times as narrow
+        theirs = networks.conv1d(12, channels=2)
+        next(layer for layer in theirs.layers if isinstance(layer, keras.layers.Dropout)).rate = 0.0
+        monkeypatch.setitem(modules.NETWORKS, name, lambda rng, n: modules.OriginalConv1D(rng, n, channels=2))
+    else:
+        theirs = networks.tc_resnet(12, (20, 28, 40, 58), dropout=0.0)
+        X = np.stack([features.log_mel(waveforms) for waveforms in X])
+    settings, epoch = flags.Settings(model=name), 81  # steps
+    train_keras.compile_part(theirs, flags.recipe_of(name), settings, epoch)
+    trainer = train_tensorflow.Trainer(settings, tf.distribute.get_strategy(), 12, epoch * settings.epochs)
+    trainer.network.dropout.rate = 0.0  # random numbers would differ
+    copy_weights(theirs, trainer.network)
+
+    batches = iter(tf.data.Dataset.from_tensor_slices((X, y)))
+    for step, (inputs, labels) in enumerate(zip(X, y), 1):
+        theirs.reset_metrics()
+        loss = theirs.train_on_batch(inputs, labels, return_dict=True)["loss"]
+        our_loss, _ = train_tensorflow.mean_of([trainer.train_step(batches)])
+        if step in (1, 10, 100):
+            limit = 1e-2 if step == 100 else 1e-3
+            assert our_loss == pytest.approx(loss, abs=limit)
+            evaluated = theirs.test_on_batch(inputs, labels, return_dict=True)["loss"]
+            ours, _ = trainer.evaluate([(inputs, labels)])
+            assert ours == pytest.approx(evaluated, abs=limit)
+
+
+def run(*command, cwd=None, task=None, ports=()):
+    """A script in a process of its own; with ``task``, one of as many workers as there are ports."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    if task is not None:
+        cluster = {"worker": [f"127.0.0.1:{port}" for port in ports]}
+        environment["TF_CONFIG"] = json.dumps({"cluster": cluster, "task": {"type": "worker", "index": task}})
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+    return subprocess.Popen([sys.executable, *map(str, command)], cwd=cwd, env=environment, **pipes)
+
+
+def finish(*processes):
+    """What processes print, and that they end well."""
+    outputs = [process.communicate(timeout=300)[0] for process in processes]
+    for process, output in zip(processes, outputs):
+        assert process.returncode == 0, output[-2000:]
+    return outputs
+
+
+def free_ports(n):
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for taken in sockets:
+            taken.bind(("127.0.0.1", 0))
+        return [taken.getsockname()[1] for taken in sockets]
+
+
+def log(run):
+    with open(run / "log.csv", newline="") as file:
+        return [(row["step"], row["split"], row["loss"], row["accuracy"]) for row in csv.DictReader(file)]
+
+
+# A run whose network is kept beside the run folder, also by workers that write nothing else.
+KEPT = """
+import sys
+{before}
+import numpy as np, {script} as script
+from utils import cli
+
+networks = []
+if hasattr(script, "Trainer"):
+    class Trainer(script.Trainer):
+        def __init__(self, *arguments):
+            super().__init__(*arguments)
+            networks.append(self.network)
+    script.Trainer = Trainer
+status = cli.run(script.main)
+if status == 0:
+    np.savez("network.npz", *(variable.numpy() for network in networks for variable in network.variables))
+sys.exit(status)
+"""
+TWO_DEVICES = """
+import tensorflow as tf
+cpu = tf.config.list_physical_devices("CPU")[0]
+tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
+"""
+
+
+def start_kept(folder, *arguments, script="train_tensorflow", before="", **worker):
+    return run("-c", KEPT.format(script=script, before=before), *RANDOM, *arguments, cwd=folder, **worker)
+
+
+def kept(folder):
+    with np.load(folder / "network.npz") as saved:
+        return [saved[name] for name in saved.files]
+
+
+def assert_close(folder, other):
+    """The same but for rounding, also in all epochs of the log."""
+    for ours, theirs in zip(kept(folder), kept(other), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-3)
+    losses = [[float(loss) for _, _, loss, _ in log(path / "runs" / "latest")] for path in (folder, other)]
+    assert losses[0] == pytest.approx(losses[1], abs=1e-3)
+
+
+def weights(run):
+    """Every variable of a run's last checkpoint."""
+    path = tf.train.latest_checkpoint(run / "last")
+    names = [name for name, _ in tf.train.list_variables(path) if "VARIABLE_VALUE" in name and "progress" not in name]
+    return {name: tf.train.load_variable(path, name) for name in names if "save_counter" not in name}
+
+
+@pytest.fixture(scope="module")
+def single(tmp_path_factory):
+    """Folder of a run on one device."""
+    folder = tmp_path_factory.mktemp("single")
+    finish(start_kept(folder))
+    return folder
+
+
+def test_a_run_leaves_what_a_run_of_keras_leaves(single):
+    run = single / "runs" / "latest"
+    assert sorted(path.name for path in run.iterdir()) == [
+        *("best", "config.json", "labels.txt", "last", "log.csv", "result.json", "saved_model"),
+    ]
+    with open(run / "log.csv") as file:
+        assert file.readline() == training.RunLog.HEADER
+    result = json.loads((run / "result.json").read_text())
+    described = models.describe(models.DEFAULT)
+    assert (result["parameters"], result["macs"]) == (described["parameters"], described["macs"])
+    counted = sum(v.shape.num_elements() for v in modules.make_network(models.DEFAULT, 12, 0).variables)
+    assert counted == result["parameters"]
+    events = EventAccumulator(str(single / "tf_logs" / "latest"), size_guidance={"tensors": 0}).Reload()
+    wanted = {"loss/train", "loss/cv", "accuracy/train", "accuracy/cv", "learning_rate", "first/conv/kernel"}
+    assert wanted <= set(events.Tags()["tensors"])
+    assert events.Tags()["graph"]
+
+
+def test_predict_reads_the_saved_model(single, spoken):
+    """Raw waveforms in; the best weights, evaluated by the moving averages."""
+    recognise, labels = predict.load_model(single / "runs" / "latest")
+    network = modules.make_network(models.DEFAULT, 12, 1)
+    best = tf.train.latest_checkpoint(single / "runs" / "latest" / "best")
+    tf.train.Checkpoint(network=network).restore(best).expect_partial()
+    waveforms = spoken[0][0]
+    np.testing.assert_allclose(recognise(waveforms), tf.nn.softmax(network(features.log_mel(waveforms))), atol=1e-5)
+    assert labels == list(LABELS)
+
+
+def test_a_killed_run_is_resumed_exactly(single, folder):
+    process = run(ROOT / "train_tensorflow.py", *RANDOM)
+    for line in process.stdout:
+        if line.startswith("epoch   2"):
+            process.send_signal(signal.SIGKILL)
+            break
+    assert process.wait() == -signal.SIGKILL
+    process.stdout.close()
+    assert not (folder / "runs" / "latest").exists()
+    (output,) = finish(run(ROOT / "train_tensorflow.py", "--resume"))
+    assert "resumed after epoch" in output
+    assert log(folder / "runs" / "latest") == log(single / "runs" / "latest")
+    ours, theirs = weights(folder / "runs" / "latest"), weights(single / "runs" / "latest")
+    assert ours
+    assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
+
+
+def test_two_devices_learn_what_one_learns(single, folder):
+    """Same weights but for rounding: normalization and gradients are of the whole batch, random numbers too."""
+    finish(start_kept(folder, "--strategy", "mirrored", before=TWO_DEVICES))
+    assert_close(folder, single)
+
+
+def test_keras_trains_on_two_devices(folder):
+    finish(start_kept(folder, "--strategy", "mirrored", script="train_keras", before=TWO_DEVICES))
+    result = json.loads((folder / "runs" / "latest" / "result.json").read_text())
+    assert np.sum(result["confusion"]) == 12
+
+
+def test_two_workers_learn_what_one_process_learns_though_one_of_them_dies(single, folder):
+    """A worker is killed, the other says so and ends; both are started again and go on."""
+    places = [folder / "first", folder / "second"]  # as on two machines
+    for place in places:
+        place.mkdir()
+
+    def start(*arguments):
+        ports = free_ports(2)
+        return [
+            start_kept(place, "--strategy", "multi_worker", *arguments, task=task, ports=ports)
+            for task, place in enumerate(places)
+        ]
+
+    chief, other = start()
+    for line in chief.stdout:
+        if line.startswith("epoch   2"):
+            other.send_signal(signal.SIGKILL)
+            break
+    assert "another worker has gone: start all of them again, with --resume" in chief.communicate(timeout=300)[0]
+    assert (chief.returncode, other.wait()) == (1, -signal.SIGKILL)
+    other.stdout.close()
+
+    output, _ = finish(*start("--resume"))
+    assert "resumed after epoch" in output
+    assert [path.name for path in places[1].iterdir()] == ["network.npz"]  # the chief alone writes
+    for ours, theirs in zip(*map(kept, places), strict=True):
+        np.testing.assert_array_equal(ours, theirs)
+    assert_close(places[0], single)
+
+
+@pytest.mark.parametrize(
+    ("script", "given", "line"),
+    [
+        (train_tensorflow, ["--model", "bc_resnet_1"], "--model bc_resnet_1 is for train_keras.py"),
+        (train_keras, ["--strategy", "multi_worker"], "run train_tensorflow.py --strategy multi_worker"),
+        (train_keras, ["--strategy", "many"], "invalid choice: 'many'"),
+    ],
+)
+def test_what_a_script_cannot_do_is_one_line_and_status_2(script, given, line, capsys, folder):
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(script.main, given)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert line in error
+    assert error.count("\n") == 1
+    assert not list(folder.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("strategy", "config", "line"),
+    [
+        ("mirrored", None, "needs several devices"),
+        ("multi_worker", None, "needs TF_CONFIG"),
+        ("auto", "{", "TF_CONFIG is not JSON"),
+    ],
+)
+def test_a_strategy_that_cannot_be_is_one_line_and_status_1(strategy, config, line, capsys, monkeypatch):
+    if config:
+        monkeypatch.setenv("TF_CONFIG", config)
+    assert cli.run(train_tensorflow.main, [*RANDOM, "--strategy", strategy]) == 1
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+
+
+def test_a_run_is_resumed_by_the_script_that_began_it(single, monkeypatch, capsys):
+    monkeypatch.chdir(single)
+    assert cli.run(train_keras.main, ["--resume"]) == 1
+    assert "was begun by train_tensorflow.py: resume it with that" in capsys.readouterr().err

@@ -1,0 +1,276 @@
+"""The default model and the original's, written out in plain TensorFlow: layers, networks, optimizer.
+
+The same as ``networks.tc_resnet`` and ``networks.conv1d``, which are made of Keras's layers.
+"""
+
+import math
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+
+from utils.audio import CLIP_SAMPLES
+from utils.features import N_MELS
+from utils.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, log_mel
+from utils.quiet import tf
+
+
+class Moment(NamedTuple):
+    """Where training is; evaluation has none.
+
+    Random numbers depend on it alone, so that a resumed run draws the same.
+    """
+
+    seed: int
+    step: tf.Tensor
+
+
+def _glorot(rng, shape):
+    """Weights as Glorot and Bengio (2010) start them: even between bounds that keep signals at one size."""
+    field = math.prod(shape[:-2])
+    bound = math.sqrt(6 / (field * (shape[-2] + shape[-1])))
+    return tf.Variable(rng.uniform(-bound, bound, shape).astype(np.float32), name="kernel")
+
+
+class Dense(tf.Module):
+    """A weight for each pair of input and output, and a bias."""
+
+    def __init__(self, rng, n_inputs, n_outputs):
+        super().__init__()
+        self.kernel = _glorot(rng, (n_inputs, n_outputs))
+        self.bias = tf.Variable(tf.zeros(n_outputs), name="bias")
+
+    def __call__(self, x, moment=None):
+        """Outputs of each row."""
+        return tf.nn.bias_add(tf.matmul(x, self.kernel), self.bias)
+
+
+class Conv1D(tf.Module):
+    """Convolution over time: (batch, steps, n_inputs) to (batch, steps / stride, n_outputs)."""
+
+    def __init__(self, rng, n_inputs, n_outputs, width, stride=1, bias=False):
+        super().__init__()
+        self.kernel = _glorot(rng, (width, n_inputs, n_outputs))
+        self.bias = tf.Variable(tf.zeros(n_outputs), name="bias") if bias else None
+        self.stride = stride
+
+    def __call__(self, x, moment=None):
+        """Outputs of each step."""
+        x = tf.nn.conv1d(x, self.kernel, self.stride, "SAME")
+        return x if self.bias is None else tf.nn.bias_add(x, self.bias)
+
+
+class BatchNorm(tf.Module):
+    """Brings each channel to mean 0 and variance 1, then scales it by what was learned.
+
+    In training by the mean and variance of the batch, over all replicas, which also move the averages;
+    in evaluation by these averages. The original's script collected the updates of the averages before
+    there were any, so that they never moved: it was evaluated with a network that nobody had trained.
+
+    References
+    ----------
+    Ioffe and Szegedy (2015), Batch Normalization, arXiv:1502.03167.
+    """
+
+    MOMENTUM, EPSILON = 0.99, 1e-3
+
+    def __init__(self, n_channels):
+        super().__init__()
+        self.gamma = tf.Variable(tf.ones(n_channels), name="gamma")
+        self.beta = tf.Variable(tf.zeros(n_channels), name="beta")
+        # Each replica comes to the same averages, so that of the first will do.
+        kept = {"trainable": False, "aggregation": tf.VariableAggregation.ONLY_FIRST_REPLICA}
+        self.moving_mean = tf.Variable(tf.zeros(n_channels), name="moving_mean", **kept)
+        self.moving_variance = tf.Variable(tf.ones(n_channels), name="moving_variance", **kept)
+
+    def __call__(self, x, moment=None):
+        """Normalized values; ``moment`` is given in training alone."""
+        mean, variance = self.moving_mean, self.moving_variance
+        if moment is not None:
+            mean, variance = _moments(x)
+            for average, value in ((self.moving_mean, mean), (self.moving_variance, variance)):
+                average.assign(average * self.MOMENTUM + value * (1 - self.MOMENTUM))
+        return tf.nn.batch_normalization(x, mean, variance, self.beta, self.gamma, self.EPSILON)
+
+
+def _moments(x):
+    """Mean and variance of each channel of a batch, all of its replicas together."""
+    replicas = tf.distribute.get_replica_context()
+    axes = list(range(len(x.shape) - 1))
+    if replicas.num_replicas_in_sync == 1:
+        return tf.nn.moments(x, axes)
+    n_values = tf.cast(tf.math.reduce_prod(tf.shape(x)[:-1]), tf.float32)
+    sums = [n_values, tf.reduce_sum(x, axes), tf.reduce_sum(tf.square(x), axes)]
+    n_values, total, squares = replicas.all_reduce(tf.distribute.ReduceOp.SUM, sums)
+    mean = total / n_values
+    return mean, squares / n_values - tf.square(mean)
+
+
+class Dropout(tf.Module):
+    """In training, leaves out a random share of the values and makes the others larger."""
+
+    def __init__(self, rate):
+        super().__init__()
+        self.rate = rate
+
+    def __call__(self, x, moment=None):
+        """Fewer, larger values in training; the same in evaluation."""
+        if moment is None:
+            return x
+        replicas = tf.distribute.get_replica_context()
+        n_replicas, replica = replicas.num_replicas_in_sync, replicas.replica_id_in_sync_group
+        # Row i of a batch lies on replica i modulo their number: each takes its part of one draw for all.
+        shape = tf.concat([tf.shape(x)[:1] * n_replicas, tf.shape(x)[1:]], 0)
+        draw = tf.random.stateless_uniform(shape, tf.stack([tf.constant(moment.seed, tf.int64), moment.step]))
+        kept = tf.cast(draw[replica::n_replicas] >= self.rate, tf.float32)
+        return x * kept / (1 - self.rate)
+
+
+class _Block(tf.Module):
+    """Convolution, normalization and, unless it ends a residual, ReLU."""
+
+    def __init__(self, rng, n_inputs, n_outputs, width, stride=1, activate=True, bias=False):
+        super().__init__()
+        self.conv = Conv1D(rng, n_inputs, n_outputs, width, stride, bias)
+        self.norm = BatchNorm(n_outputs)
+        self.activate = activate
+
+    def __call__(self, x, moment=None):
+        x = self.norm(self.conv(x), moment)
+        return tf.nn.relu(x) if self.activate else x
+
+
+class TCResNet(tf.Module):
+    """Log-mel spectrograms (batch, 98, 40) to logits: ``networks.tc_resnet``."""
+
+    def __init__(self, rng, n_labels, channels, dropout):
+        super().__init__()
+        self.first = _Block(rng, N_MELS, channels[0], 3)
+        self.blocks = []
+        for before, after in pairwise(channels):
+            shortcut = _Block(rng, before, after, 1, 2)
+            self.blocks.append((shortcut, _Block(rng, before, after, 9, 2), _Block(rng, after, after, 9, 1, False)))
+        self.dropout = Dropout(dropout)
+        self.logits = Dense(rng, channels[-1], n_labels)
+
+    def __call__(self, log_mel, moment=None):
+        """Logits."""
+        x = self.first((log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE, moment)
+        for shortcut, first, second in self.blocks:
+            x = tf.nn.relu(second(first(x, moment), moment) + shortcut(x, moment))
+        return self.logits(self.dropout(tf.reduce_mean(x, 1), moment))
+
+
+class OriginalConv1D(tf.Module):
+    """Waveforms (batch, 16000) to logits: ``networks.conv1d``."""
+
+    def __init__(self, rng, n_labels, channels=8):
+        super().__init__()
+        self.norm = BatchNorm(1)
+        sizes = [1, *(channels * 2**block for block in range(9))]
+        self.blocks = [
+            (_Block(rng, before, after, 3, bias=True), _Block(rng, after, after, 3, bias=True))
+            for before, after in pairwise(sizes)
+        ]
+        self.last = Conv1D(rng, sizes[-1], 1024, 1, bias=True)
+        self.dense = Dense(rng, 1024, 1024)
+        self.dropout = Dropout(0.2)
+        self.logits = Dense(rng, 1024, n_labels)
+
+    def __call__(self, waveforms, moment=None):
+        """Logits."""
+        x = self.norm(waveforms[:, :, None], moment)
+        for first, second in self.blocks:
+            x = tf.nn.max_pool1d(second(first(x, moment), moment), 2, 2, "SAME")
+        x = tf.nn.relu(self.dense(tf.reduce_max(self.last(x), 1)))
+        return self.logits(self.dropout(x, moment))
+
+
+class AdamW(tf.Module):
+    """Adam whose weight decay is apart from the gradients.
+
+    Each replica's copy of a variable is changed by the sum of all replicas' gradients.
+
+    References
+    ----------
+    Kingma and Ba (2015), arXiv:1412.6980; Loshchilov and Hutter (2019), arXiv:1711.05101.
+    """
+
+    BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
+
+    def __init__(self, variables, learning_rate, weight_decay):
+        """``learning_rate``: float, or a function of the step."""
+        super().__init__()
+        self._variables, self._learning_rate, self._weight_decay = variables, learning_rate, weight_decay
+        self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
+        self.means = [tf.Variable(tf.zeros_like(v), trainable=False, name="mean") for v in variables]
+        self.squares = [tf.Variable(tf.zeros_like(v), trainable=False, name="square") for v in variables]
+
+    @property
+    def learning_rate(self):
+        """Of the next step."""
+        return self._learning_rate(self.step) if callable(self._learning_rate) else self._learning_rate
+
+    def apply(self, gradients):
+        """Change the variables; called on each replica with its own gradients."""
+        tf.distribute.get_replica_context().merge_call(self._apply, (gradients,))
+
+    def _apply(self, strategy, gradients):
+        pairs = list(zip(gradients, self._variables, strict=True))
+        gradients = strategy.extended.batch_reduce_to(tf.distribute.ReduceOp.SUM, pairs)
+        rate, taken = self.learning_rate, tf.cast(self.step + 1, tf.float32)
+        # Means start at zero; this makes up for it.
+        alpha = rate * tf.sqrt(1 - tf.pow(self.BETA_2, taken)) / (1 - tf.pow(self.BETA_1, taken))
+
+        def update(variable, gradient, mean, square):
+            variable.assign_sub(variable * self._weight_decay * rate)
+            mean.assign_add((gradient - mean) * (1 - self.BETA_1))
+            square.assign_add((tf.square(gradient) - square) * (1 - self.BETA_2))
+            variable.assign_sub(mean * alpha / (tf.sqrt(square) + self.EPSILON))
+
+        for gradient, variable, *slots in zip(gradients, self._variables, self.means, self.squares, strict=True):
+            strategy.extended.update(variable, update, (gradient, *slots))
+        strategy.extended.update(self.step, lambda step: step.assign_add(1))
+
+
+# The default model has the default's widths in the zoo (utils.models).
+NETWORKS = {
+    "tc_resnet8_1.2": lambda rng, n_labels: TCResNet(rng, n_labels, (20, 28, 40, 58), 0.3),
+    "conv1d": OriginalConv1D,
+}
+
+
+def make_network(name, n_labels, seed):
+    """A network with fresh weights: one of ``NETWORKS``."""
+    return NETWORKS[name](np.random.default_rng(seed), n_labels)
+
+
+def takes_log_mel(network):
+    """Whether a network's input is a log-mel spectrogram, not a waveform."""
+    return isinstance(network, TCResNet)
+
+
+def name_variables(module):
+    """(path, variable) of each variable of a module, such as ``first/conv/kernel``."""
+    found = module._flatten(predicate=lambda value: isinstance(value, tf.Variable), with_path=True)
+    return [("/".join(map(str, path)), variable) for path, variable in found]
+
+
+def describe(module):
+    """Table of a module's variables."""
+    rows = [(name, tuple(variable.shape), variable.shape.num_elements()) for name, variable in name_variables(module)]
+    lines = [f"{name:32}{shape!s:20}{size:12,}" for name, shape, size in rows]
+    return "\n".join([*lines, f"{'all':52}{sum(size for *_, size in rows):12,}"])
+
+
+class Recogniser(tf.Module):
+    """What is saved: raw waveforms (batch, 16000) in [-1, 1) to logits (batch, n_labels)."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    @tf.function(input_signature=[tf.TensorSpec((None, CLIP_SAMPLES), tf.float32, name="waveforms")])
+    def __call__(self, waveforms):
+        """Logits."""
+        return self.network(log_mel(waveforms) if takes_log_mel(self.network) else waveforms)
