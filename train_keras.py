@@ -16,6 +16,7 @@ from pathlib import Path
 from utils import cli, datasets, flags, models, strategies, training
 from utils.quiet import keras, tf
 
+SCRIPT = "train_keras.py"
 MOST_STEPS_AT_ONCE = 16
 
 
@@ -39,7 +40,7 @@ def compile_part(part, recipe, settings, steps):
 
 def main(arguments=None):
     """Train, keep the best weights by validation accuracy, test them once."""
-    settings = training.parse_settings(__doc__, arguments, check)
+    settings = training.parse_settings(SCRIPT, __doc__, arguments, check)
     strategy = strategies.make_strategy(settings.strategy)
     with tempfile.TemporaryDirectory() as spare:
         train(settings, strategy, Path(spare))
@@ -47,7 +48,7 @@ def main(arguments=None):
 
 def check(settings):
     """What Keras cannot do."""
-    if settings.strategy == "multi_worker":
+    if strategies.needs_workers(settings.strategy):
         return "Keras 3 does not train on several machines: run train_tensorflow.py --strategy multi_worker"
 
 
@@ -63,7 +64,7 @@ def train(settings, strategy, spare):
     model.summary(expand_nested=True)
     train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
 
-    run = training.RunFolder(settings.logrun, "train_keras.py")
+    run = training.RunFolder(settings.logrun, SCRIPT)
     run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume)
     callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
     callback.restore(part)

@@ -35,7 +35,7 @@ class Trainer:
             # Epoch, step, seconds, and the best epoch's validation accuracy and minus its loss.
             self.progress = tf.Variable(tf.zeros(5, tf.float64), trainable=False)
 
-    def start_as_chief(self):
+    def follow_chief(self):
         """Take over the chief's state, restored or fresh; the epochs it has been trained for."""
         variables = [*self.network.variables, *self.optimizer.variables, self.progress]
         for variable, value in zip(variables, strategies.share_chiefs(self._strategy, variables), strict=True):
@@ -72,7 +72,7 @@ class Trainer:
         return tf.reduce_sum(losses), count_hits(y, logits), tf.cast(tf.shape(X)[0], tf.float32)
 
 
-def cross_entropy(y, logits, smoothing=0.0):
+def cross_entropy(y, logits, smoothing):
     """Loss of each clip: logits go in, as the softmax is part of it and must not be applied before."""
     n_labels = y.shape[-1]
     return tf.nn.softmax_cross_entropy_with_logits(y * (1 - smoothing) + smoothing / n_labels, logits)
@@ -95,25 +95,24 @@ class Keeper:
     def __init__(self, settings, trainer, labels):
         self.run = training.RunFolder(settings.logrun, SCRIPT)
         self.run.start(dataclasses.asdict(settings), labels, settings.resume)
-        self._network = trainer.network
-        self._progress = trainer.progress
+        self._trainer = trainer
         everything = {"network": trainer.network, "optimizer": trainer.optimizer, "progress": trainer.progress}
         self._last = tf.train.CheckpointManager(tf.train.Checkpoint(**everything), self.run.work / "last", 1)
-        best = tf.train.Checkpoint(network=trainer.network)
-        self._best = tf.train.CheckpointManager(best, self.run.work / "best", 1)
+        weights = tf.train.Checkpoint(network=trainer.network)
+        self._best = tf.train.CheckpointManager(weights, self.run.work / "best", 1)
         state = None
         if settings.resume and self._last.restore_or_initialize():
-            epoch, step, seconds, *best = self._progress.numpy()
+            epoch, step, seconds, *best = trainer.progress.numpy()
             state = {"epoch": epoch, "step": step, "seconds": seconds, "best": best}
         self.journal = training.Journal(self.run, settings, Path(settings.logdir) / settings.logrun, state)
 
-    def end_epoch(self, train, cv, learning_rate):
+    def end_epoch(self, train, cv):
         """Log an epoch and write what it takes to go on, or to have the best weights."""
-        weights = [(name, w) for name, w in modules.name_variables(self._network) if w.trainable]
-        if self.journal.end_epoch(train, cv, learning_rate, weights):
+        weights = [(name, w) for name, w in modules.name_variables(self._trainer.network) if w.trainable]
+        if self.journal.end_epoch(train, cv, float(self._trainer.optimizer.learning_rate), weights):
             self._best.save(self.journal.epoch)
         state = self.journal.state
-        self._progress.assign([state["epoch"], state["step"], state["seconds"], *state["best"]])
+        self._trainer.progress.assign([state["epoch"], state["step"], state["seconds"], *state["best"]])
         self._last.save(self.journal.epoch)
 
     def finish(self, settings, sets, dataset):
@@ -132,7 +131,7 @@ class Keeper:
 
 def main(arguments=None):
     """Train, keep the best weights by validation accuracy, test them once."""
-    settings = training.parse_settings(__doc__, arguments, check, SCRIPT)
+    settings = training.parse_settings(SCRIPT, __doc__, arguments, check)
     strategy = strategies.make_strategy(settings.strategy)
     with tempfile.TemporaryDirectory() as spare:
         try:
@@ -159,23 +158,23 @@ def train(settings, strategy, spare):
 
     # All workers learn; the chief alone writes.
     keeper = Keeper(settings, trainer, sets["train"].label_order) if strategies.is_chief(strategy) else None
-    first_epoch = trainer.start_as_chief()
+    first_epoch = trainer.follow_chief()
     if keeper:
         recognise = modules.Recogniser(trainer.network)
         keeper.journal.write_graph(recognise, recognise.__call__.input_signature[0])
     batches = make_batches(settings, strategy, train_set, first_epoch)
     cv_batches = datasets.evaluation_dataset(cv_set, 256).cache()
-    for epoch in range(first_epoch, settings.epochs):
+    most_steps = settings.max_steps or sys.maxsize
+    for _ in range(first_epoch, settings.epochs):
+        n_steps = min(steps, most_steps - int(trainer.optimizer.step.numpy()))
+        if n_steps <= 0:
+            break
         if keeper:
             keeper.journal.begin_epoch()
-        n_steps = min(steps, (settings.max_steps or sys.maxsize) - epoch * steps)
         sums = [trainer.train_step(batches) for _ in range(n_steps)]
         if keeper:
             keeper.journal.step += n_steps
-            rate = float(trainer.optimizer.learning_rate)
-            keeper.end_epoch(mean_of(sums), trainer.evaluate(cv_batches), rate)
-        if (epoch + 1) * steps >= (settings.max_steps or sys.maxsize):
-            break
+            keeper.end_epoch(mean_of(sums), trainer.evaluate(cv_batches))
     if keeper:
         keeper.finish(settings, sets, dataset)
     strategies.wait_for_all(strategy)

@@ -9,7 +9,6 @@ same kernel; their answers and gradients are compared with those of the layer th
 turns; medians over the turns.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -17,6 +16,7 @@ import time
 import numpy as np
 import torch
 
+from benchmarks import make_parser
 from utils import cli
 from utils.quiet import tf
 
@@ -90,9 +90,7 @@ def make_torch(layout, x, kernel, upstream):
 
 def main(arguments=None):
     """Measure and print."""
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args(arguments)
+    options = make_parser(__doc__).parse_args(arguments)
     rng = np.random.default_rng(SEED)
     data = [rng.normal(size=shape).astype(np.float32) for shape in (SHAPE, (3, SHAPE[-1]), SHAPE)]
     steps = {form.__name__: make_tensorflow(form, *data) for form in FORMS}

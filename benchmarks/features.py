@@ -10,7 +10,6 @@ peers); `limit`, the Fourier transforms alone, on as many cores as ours. All sta
 The last rows show that time is linear in the number of clips.
 """
 
-import argparse
 import itertools
 import json
 import statistics
@@ -23,6 +22,7 @@ import librosa
 import numpy as np
 import scipy.fft
 
+from benchmarks import make_parser
 from utils import audio, cli, features, store
 from utils.audio import SAMPLE_RATE
 
@@ -185,10 +185,7 @@ def measure_linear(clips):
 
 def main(arguments=None):
     """Measure and print."""
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--path_to_data", default="data/main/preprocessed", help="folder of the arrays")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args(arguments)
+    options = make_parser(__doc__, data=True).parse_args(arguments)
     array = store.open_array(Path(options.path_to_data) / "train_X.bc")
     clips = audio.to_waveform(np.resize(array[:OURS_CLIPS], (OURS_CLIPS, audio.CLIP_SAMPLES)))
     columns = ("ours", "librosa", "original", "peer", "limit")

@@ -7,7 +7,6 @@ The same training step is fed in several ways, in turn; the share is what of a s
 is fed a single batch, kept in memory, again and again. Medians over the turns.
 """
 
-import argparse
 import json
 import sys
 import tempfile
@@ -16,6 +15,7 @@ import time
 import numpy as np
 
 import train_keras
+from benchmarks import make_parser
 from utils import cli, datasets, flags, models, training
 from utils.quiet import keras, tf
 
@@ -74,12 +74,7 @@ def measure(feeds, n_labels):
 
 def main(arguments=None):
     """Measure and print."""
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--path_to_data", default="data/main/preprocessed", help="arrays (default: data/main/preprocessed)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args(arguments)
+    options = make_parser(__doc__, data=True).parse_args(arguments)
     sets = datasets.open_store(options.path_to_data)
     batch_size = flags.DEFAULT_RECIPE.batch_size
     keras.utils.set_random_seed(SEED)

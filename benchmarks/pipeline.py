@@ -6,7 +6,6 @@
 Every row runs in a process of its own, so that its peak memory is its own.
 """
 
-import argparse
 import json
 import multiprocessing
 import resource
@@ -17,6 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
+from benchmarks import make_parser
 from utils import audio, cli
 
 ROWS = 100_000  # of the memory test, made by repetition
@@ -139,9 +139,8 @@ def _measure(name, raw, folder, answers):
 
 def main(arguments=None):
     """Measure and print."""
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = make_parser(__doc__)
     parser.add_argument("--raw", default="data/raw", help="recordings in Kaggle's layout (default: data/raw)")
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
     raw = Path(options.raw)
     if not (raw / "train" / "audio").is_dir():

@@ -8,7 +8,6 @@ Both train on the same batch, kept in memory, from the same weights: forward, ba
 take turns, and the ratio is taken turn by turn; medians over the turns. Before that, both must answer alike.
 """
 
-import argparse
 import json
 import sys
 import time
@@ -17,8 +16,9 @@ import numpy as np
 import torch
 
 import train_keras
-from benchmarks import twins
+from benchmarks import make_parser, twins
 from utils import audio, cli, datasets, features, flags, models
+from utils.networks import SubSpectralNormalization
 from utils.quiet import keras, tf
 
 TURNS = 15  # after one that warms up; short ones, as the machine's speed swings
@@ -29,8 +29,20 @@ EPOCH_STEPS = 81  # of 5,152 clips
 SEED = 0
 
 
+def spread_normalizations(network):
+    """Give each channel of each normalization its own numbers.
+
+    Fresh ones are all alike, and a twin whose channels were mixed up would answer the same.
+    """
+    rng = np.random.default_rng(SEED)
+    for layer in network.layers:
+        if isinstance(layer, (keras.layers.BatchNormalization, SubSpectralNormalization)):
+            for weight in layer.weights:
+                weight.assign(rng.uniform(0.5, 1.5, weight.shape))
+
+
 def check_alike(network, twin, X):
-    """Largest difference of two networks' logits in evaluation mode.
+    """Largest difference of two networks' logits in evaluation mode, as a share of the largest logit.
 
     Raises
     ------
@@ -40,7 +52,8 @@ def check_alike(network, twin, X):
     twin.eval()
     with torch.no_grad():
         theirs = twin(torch.from_numpy(X)).numpy()
-    difference = float(np.abs(network(X, training=False).numpy() - theirs).max())
+    ours = network(X, training=False).numpy()
+    difference = float(np.abs(ours - theirs).max() / np.abs(ours).max())
     if difference > 1e-4:
         raise cli.CourseError(f"logits differ by {difference:.1g} from those of {type(twin).__name__}: it is no twin")
     return difference
@@ -96,6 +109,7 @@ def measure(name, X, y):
     """One network and its twin, as a row of the table."""
     keras.utils.set_random_seed(SEED)
     network = models.learning_part(models.build_model(name, y.shape[1]))
+    spread_normalizations(network)
     difference = check_alike(network, twins.make_twin(name, network), X)
     steps = {"keras": make_keras_step(network, X, y)}
     for layout in (torch.contiguous_format, torch.channels_last):
@@ -115,12 +129,7 @@ def measure(name, X, y):
 
 def main(arguments=None):
     """Measure and print."""
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--path_to_data", default="data/main/preprocessed", help="arrays (default: data/main/preprocessed)"
-    )
-    parser.add_argument("--json", action="store_true", help="one JSON object a line")
-    options = parser.parse_args(arguments)
+    options = make_parser(__doc__, data=True).parse_args(arguments)
     rows, y = next(datasets.open_store(options.path_to_data)["train"].blocks())
     waveforms, y = audio.to_waveform(rows[:BATCH_CLIPS]), y[:BATCH_CLIPS].astype(np.float32)
     log_mel = features.log_mel(waveforms)

@@ -1,5 +1,7 @@
 """Data for the tests: tiny made wavs, built-in voices, and the real recordings where they are."""
 
+import csv
+import signal
 import zipfile
 from pathlib import Path
 
@@ -89,6 +91,23 @@ def real_clips(real_raw):
     """Some 200 waveforms of them."""
     paths = sorted((real_raw / "train" / "audio").glob("[a-z]*/*.wav"))[::33]
     return audio.to_waveform(np.stack([audio.fit_second(audio.read_wav(path, audio.CLIP_SAMPLES)) for path in paths]))
+
+
+def read_log(run):
+    """Step, split, loss and accuracy of each row of a run's log."""
+    with open(run / "log.csv", newline="") as file:
+        return [(row["step"], row["split"], row["loss"], row["accuracy"]) for row in csv.DictReader(file)]
+
+
+def kill_after_epoch_2(process, victim=None):
+    """Read what a training process prints, and kill it (or the victim) once the second epoch is over."""
+    for line in process.stdout:
+        if line.startswith("epoch   2"):
+            break
+    victim = victim or process
+    victim.kill()
+    assert victim.wait() == -signal.SIGKILL
+    victim.stdout.close()
 
 
 def tree(folder):

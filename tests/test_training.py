@@ -2,7 +2,6 @@
 
 import csv
 import json
-import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -10,6 +9,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from conftest import kill_after_epoch_2, read_log
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train_keras
@@ -54,7 +54,7 @@ def test_the_default_model_is_compact_and_takes_raw_waveforms():
     [([], False), (["--random_data"], True), (["--random_data=True"], True), (["--random_data=False"], False)],
 )
 def test_random_data_false_means_false(flags, value):
-    assert training.parse_settings("", flags).random_data is value
+    assert training.parse_settings("train_keras.py", "", flags).random_data is value
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_random_data_false_means_false(flags, value):
     ],
 )
 def test_augmentation_is_on_unless_the_model_or_the_flag_says_otherwise(flags, value):
-    assert training.parse_settings("", flags).augment is value
+    assert training.parse_settings("train_keras.py", "", flags).augment is value
 
 
 @pytest.mark.parametrize("model", [models.DEFAULT, "conv1d"])
@@ -167,27 +167,17 @@ def weights(run):
         return {name: saved[name] for name in saved.files if name.startswith("variable")}
 
 
-def log(run):
-    with open(run / "log.csv", newline="") as file:
-        return [(row["step"], row["split"], row["loss"], row["accuracy"]) for row in csv.DictReader(file)]
-
-
 def test_a_killed_run_is_resumed_exactly(folder):
     command = [sys.executable, str(ROOT / "train_keras.py"), *RANDOM, "--epochs", "5", "--logrun"]
     subprocess.run([*command, "whole"], check=True, capture_output=True)
     process = subprocess.Popen([*command, "killed"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-    for line in process.stdout:
-        if line.startswith("epoch   2"):
-            process.send_signal(signal.SIGKILL)
-            break
-    assert process.wait() == -signal.SIGKILL
-    process.stdout.close()
+    kill_after_epoch_2(process)
     assert not (folder / "runs" / "killed").exists()
     resumed = [sys.executable, str(ROOT / "train_keras.py"), "--resume", "--logrun", "killed"]
     done = subprocess.run(resumed, check=True, capture_output=True, text=True)
     assert "resumed after epoch" in done.stdout
     whole, killed = (folder / "runs" / name for name in ("whole", "killed"))
-    assert log(whole) == log(killed)
+    assert read_log(whole) == read_log(killed)
     ours, theirs = weights(whole), weights(killed)
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     results = [json.loads((run / "result.json").read_text()) for run in (whole, killed)]
@@ -200,22 +190,22 @@ def test_a_resumed_run_refuses_other_settings(capsys):
     train("--epochs", "1", "--no-augment")
     for flags, line in ((["--seed", "7"], "--seed was 0"), (["--augment"], "--augment was False")):
         with pytest.raises(SystemExit) as stopped:
-            training.parse_settings("", ["--resume", *flags])
+            training.parse_settings("train_keras.py", "", ["--resume", *flags])
         assert stopped.value.code == 2
         assert line in capsys.readouterr().err
-    settings = training.parse_settings("", ["--resume", "--epochs", "4"])
+    settings = training.parse_settings("train_keras.py", "", ["--resume", "--epochs", "4"])
     assert (settings.batch_size, settings.augment) == (32, False)
 
 
 def test_a_run_from_before_the_flag_is_resumed_as_it_was_started(folder, capsys):
-    config = vars(training.parse_settings("", []))
+    config = vars(training.parse_settings("train_keras.py", "", []))
     del config["augment"]
     path = folder / "runs" / "latest"
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(config))
-    assert training.parse_settings("", ["--resume"]).augment is True
+    assert training.parse_settings("train_keras.py", "", ["--resume"]).augment is True
     with pytest.raises(SystemExit):
-        training.parse_settings("", ["--resume", "--no-augment"])
+        training.parse_settings("train_keras.py", "", ["--resume", "--no-augment"])
     assert "--augment was True" in capsys.readouterr().err
 
 

@@ -40,7 +40,7 @@ _BC = (
 )
 NETWORKS = {
     "tc_resnet8_1.2": Entry(
-        lambda n_labels: networks.tc_resnet(n_labels, (20, 28, 40, 58), dropout=0.3),
+        lambda n_labels: networks.tc_resnet(n_labels, **networks.TC_RESNET8_12),
         note="ours: TC-ResNet8, 1.2 times as wide",
     ),
     "tc_resnet8": Entry(lambda n_labels: networks.tc_resnet(n_labels, (16, 24, 32, 48)), 66e3, 1.5e6),

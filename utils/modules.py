@@ -12,6 +12,7 @@ import numpy as np
 from utils.audio import CLIP_SAMPLES
 from utils.features import N_MELS
 from utils.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, log_mel
+from utils.networks import TC_RESNET8_12
 from utils.quiet import tf
 
 
@@ -233,9 +234,8 @@ class AdamW(tf.Module):
         strategy.extended.update(self.step, lambda step: step.assign_add(1))
 
 
-# The default model has the default's widths in the zoo (utils.models).
 NETWORKS = {
-    "tc_resnet8_1.2": lambda rng, n_labels: TCResNet(rng, n_labels, (20, 28, 40, 58), 0.3),
+    "tc_resnet8_1.2": lambda rng, n_labels: TCResNet(rng, n_labels, **TC_RESNET8_12),
     "conv1d": OriginalConv1D,
 }
 

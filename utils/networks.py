@@ -14,6 +14,7 @@ from utils.quiet import keras, tf
 layers = keras.layers
 
 NETWORK = "network"  # name of the part of a model that comes after its front end
+TC_RESNET8_12 = {"channels": (20, 28, 40, 58), "dropout": 0.3}  # TC-ResNet8, 1.2 times as wide: the default
 
 
 def start():

@@ -24,9 +24,8 @@ def make_strategy(name):
     CourseError
         If there is a single device to mirror, or no ``TF_CONFIG``.
     """
-    n_workers = _count_workers()
-    if name == "multi_worker" or (name == "auto" and n_workers > 1):
-        if not n_workers:
+    if needs_workers(name):
+        if not _count_workers():
             raise CourseError("--strategy multi_worker needs TF_CONFIG, which names the workers: see the README")
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
@@ -36,6 +35,11 @@ def make_strategy(name):
             raise CourseError(f"--strategy mirrored needs several devices, here is one ({devices[0]}): leave it out")
         return tf.distribute.MirroredStrategy(devices)
     return tf.distribute.get_strategy()
+
+
+def needs_workers(name):
+    """Whether a strategy of this name, here and now, is one of several machines."""
+    return name == "multi_worker" or (name == "auto" and _count_workers() > 1)
 
 
 def is_chief(strategy):
@@ -58,9 +62,12 @@ def _count_workers():
 
 def _read_config():
     try:
-        return json.loads(os.environ.get("TF_CONFIG") or "{}")
+        config = json.loads(os.environ.get("TF_CONFIG") or "{}")
     except ValueError as error:
         raise CourseError(f"TF_CONFIG is not JSON ({error}): see the README") from None
+    if not isinstance(config, dict):
+        raise CourseError("TF_CONFIG is not an object of cluster and task: see the README")
+    return config
 
 
 @contextmanager

@@ -19,7 +19,7 @@ NOISE_CLIPS = 1000  # of the training set's silence, mixed into other clips
 HISTOGRAMS = 20  # times in a run that histograms of the weights are written
 
 
-def parse_settings(description, arguments=None, check=None, script="train_keras.py"):
+def parse_settings(script, description, arguments=None, check=None):
     """Settings of a script from the command line, see :func:`flags.parse`; a resumed run's come from its folder."""
 
     def read_saved(logrun):
@@ -224,7 +224,7 @@ class RunCallback(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps, of which Keras takes some at once; end a smoke run."""
         self.journal.step = self._first_step + batch + 1
-        if self.journal.step == self._settings.max_steps:
+        if self._settings.max_steps and self.journal.step >= self._settings.max_steps:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
