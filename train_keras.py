@@ -68,6 +68,7 @@ def train(settings, strategy, spare):
     run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume)
     callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
     callback.restore(part)
+    callback.journal.log.write_clips(sets["cv"])
     augment = training.make_augment(train_set, settings.seed) if settings.augment else None
     part.fit(
         datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.journal.epoch, augment),

@@ -161,7 +161,8 @@ def train(settings, strategy, spare):
     first_epoch = trainer.follow_chief()
     if keeper:
         recognise = modules.Recogniser(trainer.network)
-        keeper.journal.write_graph(recognise, recognise.__call__.input_signature[0])
+        keeper.journal.log.write_clips(sets["cv"])
+        keeper.journal.log.write_graph(recognise, recognise.__call__.input_signature[0])
     batches = make_batches(settings, strategy, train_set, first_epoch)
     cv_batches = datasets.evaluation_dataset(cv_set, 256).cache()
     most_steps = settings.max_steps or sys.maxsize

@@ -158,6 +158,9 @@ def test_tensorboard_has_training_and_validation_by_global_step(folder):
     assert wanted <= set(tags["tensors"])
     assert tags["graph"]
     assert any("conv1d" in tag for tag in tags["tensors"])  # histograms of weights
+    picture = events.Tensors("confusion/cv")[0].tensor_proto.string_val
+    assert picture[2].startswith(b"\x89PNG")
+    assert any(tag.startswith("clip/") for tag in tags["tensors"])
     for tag in wanted:
         assert [event.step for event in events.Tensors(tag)] == [3, 6, 9]
 

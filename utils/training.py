@@ -1,14 +1,16 @@
 """What both training scripts share: the run folder, logs, checkpoints, the result."""
 
 import dataclasses
+import io
 import os
 import shutil
 import time
 from pathlib import Path
 
 import numpy as np
+from matplotlib.figure import Figure
 
-from utils import audio, datasets, evaluation, files, flags, models, strategies
+from utils import audio, datasets, evaluation, files, flags, models, plots, strategies
 from utils.cli import CourseError
 from utils.frontend import Augment, WaveformAugment
 from utils.labels import LABELS, SILENCE, with_extras
@@ -102,6 +104,25 @@ class RunLog:
         with self._writer.as_default(step=0):
             tf.summary.graph(graph)
 
+    def write_clips(self, clip_set):
+        """The first clip of each label, to listen to."""
+        rows, y = next(clip_set.blocks())
+        with self._writer.as_default(step=0):
+            for index in sorted(set(y.argmax(axis=1))):
+                waveform = audio.to_waveform(rows[y.argmax(axis=1) == index][:1])
+                name = f"clip/{clip_set.label_order[index]}"
+                tf.summary.audio(name, waveform[:, :, None], audio.SAMPLE_RATE)
+
+    def write_confusion(self, counts, labels, step):
+        """The confusion matrix of the validation set, as a picture."""
+        figure = Figure(figsize=(7, 7), layout="constrained")
+        plots.plot_confusion(figure.subplots(), counts, labels)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=80)
+        with self._writer.as_default(step=step):
+            tf.summary.image("confusion/cv", tf.image.decode_png(png.getvalue(), channels=3)[None])
+        self._writer.flush()
+
     def write_histograms(self, weights, step):
         """Histograms of named weights."""
         with self._writer.as_default(step=step):
@@ -137,6 +158,10 @@ class Journal:
         TensorBoard folder of the run.
     state : dict, optional
         :attr:`state` of the run that is gone on with.
+
+    Attributes
+    ----------
+    log : RunLog
     """
 
     def __init__(self, run, settings, board, state=None):
@@ -146,16 +171,12 @@ class Journal:
         self._best = tuple(float(value) for value in state["best"])  # validation accuracy, minus validation loss
         if self.epoch:
             print(f"resumed after epoch {self.epoch}")
-        self._log = RunLog(run.work, board, self.epoch)
+        self.log = RunLog(run.work, board, self.epoch)
 
     @property
     def state(self):
         """What a checkpoint has to hold of it."""
         return {"epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self._best}
-
-    def write_graph(self, model, spec):
-        """The graph of a model (a function of a tensor like ``spec``), for TensorBoard's Graphs tab."""
-        self._log.write_graph(model, spec)
 
     def begin_epoch(self):
         """Start the clock."""
@@ -174,9 +195,9 @@ class Journal:
         """
         self.epoch += 1
         self.seconds += time.perf_counter() - self._started
-        self._log.write(self.step, self.epoch, self._settings.epochs, train, cv, learning_rate, self.seconds)
+        self.log.write(self.step, self.epoch, self._settings.epochs, train, cv, learning_rate, self.seconds)
         if self.epoch % max(1, self._settings.epochs // HISTOGRAMS) == 0:
-            self._log.write_histograms(weights, self.step)
+            self.log.write_histograms(weights, self.step)
         found = cv[1], -cv[0]
         is_best = found > self._best
         self._best = max(found, self._best)
@@ -214,7 +235,7 @@ class RunCallback(keras.callbacks.Callback):
                     variable.assign(saved[f"variable_{index}"])
         self.journal = Journal(self._run, self._settings, self._board, state)
         spec = tf.TensorSpec((None, *self._whole.input_shape[1:]))
-        self.journal.write_graph(lambda waveforms: self._whole(waveforms, training=False), spec)
+        self.journal.log.write_graph(lambda waveforms: self._whole(waveforms, training=False), spec)
 
     def on_epoch_begin(self, epoch, logs=None):
         """Start the clock."""
@@ -341,6 +362,7 @@ def summarize(settings, model, sets, dataset, journal, predict):
         clip_set = sets[name]
         found = predict_labels(predict, clip_set)
         scores[name] = evaluation.score(clip_set.y.argmax(axis=1), found, clip_set.names, clip_set.label_order)
+    journal.log.write_confusion(scores["cv"]["confusion"], sets["cv"].label_order, journal.step)
     return {
         "dataset": dataset,
         "dataset_hash": evaluation.hash_names(names),
