@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from utils import cli, datasets, flags, models, strategies, training
+from utils import cli, datasets, flags, models, runs, strategies, training
 from utils.quiet import keras, tf
 
 SCRIPT = "train_keras.py"
@@ -64,7 +64,7 @@ def train(settings, strategy, spare):
     model.summary(expand_nested=True)
     train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
 
-    run = training.RunFolder(settings.logrun, SCRIPT)
+    run = runs.RunFolder(settings.logrun, SCRIPT)
     run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume)
     callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
     callback.restore(part)

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import cli, datasets, flags, models, modules, strategies, training
+from utils import cli, datasets, flags, models, modules, runs, strategies, training
 from utils.quiet import tf
 
 SCRIPT = "train_tensorflow.py"
@@ -93,7 +93,7 @@ class Keeper:
     """The chief's side of a run: its folder, log and checkpoints."""
 
     def __init__(self, settings, trainer, labels):
-        self.run = training.RunFolder(settings.logrun, SCRIPT)
+        self.run = runs.RunFolder(settings.logrun, SCRIPT)
         self.run.start(dataclasses.asdict(settings), labels, settings.resume)
         self._trainer = trainer
         everything = {"network": trainer.network, "optimizer": trainer.optimizer, "progress": trainer.progress}
@@ -104,7 +104,7 @@ class Keeper:
         if settings.resume and self._last.restore_or_initialize():
             epoch, step, seconds, *best = trainer.progress.numpy()
             state = {"epoch": epoch, "step": step, "seconds": seconds, "best": best}
-        self.journal = training.Journal(self.run, settings, Path(settings.logdir) / settings.logrun, state)
+        self.journal = runs.Journal(self.run, settings, Path(settings.logdir) / settings.logrun, state)
 
     def end_epoch(self, train, cv):
         """Log an epoch and write what it takes to go on, or to have the best weights."""
@@ -160,9 +160,8 @@ def train(settings, strategy, spare):
     keeper = Keeper(settings, trainer, sets["train"].label_order) if strategies.is_chief(strategy) else None
     first_epoch = trainer.follow_chief()
     if keeper:
-        recognise = modules.Recogniser(trainer.network)
         keeper.journal.log.write_clips(sets["cv"])
-        keeper.journal.log.write_graph(recognise, recognise.__call__.input_signature[0])
+        keeper.journal.log.write_graph(modules.Recogniser(trainer.network).recognise)
     batches = make_batches(settings, strategy, train_set, first_epoch)
     cv_batches = datasets.evaluation_dataset(cv_set, 256).cache()
     most_steps = settings.max_steps or sys.maxsize

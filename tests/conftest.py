@@ -16,6 +16,11 @@ ARCHIVE = Path(__file__).parents[2] / "shared" / "recordings" / "tensorflow-spee
 SPEAKERS = [f"{number:08x}" for number in range(10)]
 
 
+def pytest_addoption(parser):
+    """What the README's pictures of TensorBoard are made with."""
+    parser.addoption("--runs", metavar="FOLDER", help="logs of runs keras and tensorflow, to be photographed")
+
+
 def burst(seed, n_samples=1600):
     """A short tone that differs for every seed."""
     rng = np.random.default_rng(seed)

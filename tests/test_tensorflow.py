@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import predict
 import train_keras
 import train_tensorflow
-from utils import audio, cli, features, flags, models, modules, networks, training
+from utils import audio, cli, features, flags, models, modules, networks, runs
 from utils.labels import LABELS
 from utils.quiet import keras, tf
 
@@ -192,7 +192,7 @@ def test_a_run_leaves_what_a_run_of_keras_leaves(single):
         *("best", "config.json", "labels.txt", "last", "log.csv", "result.json", "saved_model"),
     ]
     with open(run / "log.csv") as file:
-        assert file.readline() == training.RunLog.HEADER
+        assert file.readline() == runs.RunLog.HEADER
     result = json.loads((run / "result.json").read_text())
     described = models.describe(models.DEFAULT)
     assert (result["parameters"], result["macs"]) == (described["parameters"], described["macs"])

@@ -3,6 +3,7 @@
 The same as ``networks.tc_resnet`` and ``networks.conv1d``, which are made of Keras's layers.
 """
 
+import functools
 import math
 from itertools import pairwise
 from typing import NamedTuple
@@ -26,6 +27,17 @@ class Moment(NamedTuple):
     step: tf.Tensor
 
 
+def scoped(call):
+    """Groups what a layer computes under the name of its class, as TensorBoard's graph then shows it."""
+
+    @functools.wraps(call)
+    def call_in_scope(layer, *arguments):
+        with tf.name_scope(type(layer).__name__.strip("_")):
+            return call(layer, *arguments)
+
+    return call_in_scope
+
+
 def _glorot(rng, shape):
     """Weights as Glorot and Bengio (2010) start them: even between bounds that keep signals at one size."""
     field = math.prod(shape[:-2])
@@ -41,6 +53,7 @@ class Dense(tf.Module):
         self.kernel = _glorot(rng, (n_inputs, n_outputs))
         self.bias = tf.Variable(tf.zeros(n_outputs), name="bias")
 
+    @scoped
     def __call__(self, x, moment=None):
         """Outputs of each row."""
         return tf.nn.bias_add(tf.matmul(x, self.kernel), self.bias)
@@ -55,6 +68,7 @@ class Conv1D(tf.Module):
         self.bias = tf.Variable(tf.zeros(n_outputs), name="bias") if bias else None
         self.stride = stride
 
+    @scoped
     def __call__(self, x, moment=None):
         """Outputs of each step."""
         x = tf.nn.conv1d(x, self.kernel, self.stride, "SAME")
@@ -84,6 +98,7 @@ class BatchNorm(tf.Module):
         self.moving_mean = tf.Variable(tf.zeros(n_channels), name="moving_mean", **kept)
         self.moving_variance = tf.Variable(tf.ones(n_channels), name="moving_variance", **kept)
 
+    @scoped
     def __call__(self, x, moment=None):
         """Normalized values; ``moment`` is given in training alone."""
         mean, variance = self.moving_mean, self.moving_variance
@@ -114,6 +129,7 @@ class Dropout(tf.Module):
         super().__init__()
         self.rate = rate
 
+    @scoped
     def __call__(self, x, moment=None):
         """Fewer, larger values in training; the same in evaluation."""
         if moment is None:
@@ -136,6 +152,7 @@ class _Block(tf.Module):
         self.norm = BatchNorm(n_outputs)
         self.activate = activate
 
+    @scoped
     def __call__(self, x, moment=None):
         x = self.norm(self.conv(x), moment)
         return tf.nn.relu(x) if self.activate else x
@@ -154,6 +171,7 @@ class TCResNet(tf.Module):
         self.dropout = Dropout(dropout)
         self.logits = Dense(rng, channels[-1], n_labels)
 
+    @scoped
     def __call__(self, log_mel, moment=None):
         """Logits."""
         x = self.first((log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE, moment)
@@ -178,6 +196,7 @@ class OriginalConv1D(tf.Module):
         self.dropout = Dropout(0.2)
         self.logits = Dense(rng, 1024, n_labels)
 
+    @scoped
     def __call__(self, waveforms, moment=None):
         """Logits."""
         x = self.norm(waveforms[:, :, None], moment)
@@ -273,4 +292,11 @@ class Recogniser(tf.Module):
     @tf.function(input_signature=[tf.TensorSpec((None, CLIP_SAMPLES), tf.float32, name="waveforms")])
     def __call__(self, waveforms):
         """Logits."""
-        return self.network(log_mel(waveforms) if takes_log_mel(self.network) else waveforms)
+        return self.recognise(waveforms)
+
+    def recognise(self, waveforms):
+        """Logits, computed in the graph of whoever calls."""
+        if takes_log_mel(self.network):
+            with tf.name_scope("log_mel"):
+                waveforms = log_mel(waveforms)
+        return self.network(waveforms)

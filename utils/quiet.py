@@ -12,8 +12,8 @@ from utils import memory
 
 
 @contextmanager
-def _held_back_stderr():
-    """Hold back what C++ code writes to the error stream; show it if the block fails."""
+def hold_back_notes():
+    """Hold back what TensorFlow's C++ code writes to the error stream; show it if the block fails."""
     if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
         yield
         return
@@ -34,11 +34,11 @@ def _held_back_stderr():
 
 memory.keep_freed_memory()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-with _held_back_stderr():
+with hold_back_notes():
     import keras
     import tensorflow as tf
 
     if "TF_CONFIG" not in os.environ:  # several workers have to be told of each other first
         tf.config.list_logical_devices()  # looks for GPUs now, while the notes are held back
 
-__all__ = ["keras", "tf"]
+__all__ = ["hold_back_notes", "keras", "tf"]

@@ -1,0 +1,125 @@
+"""Guards: TensorBoard on port 6006, opened in a real browser, shows scalars and graphs of both scripts' runs.
+
+pytest tests/test_tensorboard.py --runs tf_logs     photographs runs that are there, for the README
+"""
+
+import re
+import shutil
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import expect, sync_playwright
+
+ROOT = Path(__file__).parents[1]
+URL = "http://127.0.0.1:6006"
+PATIENCE = 60  # seconds for a page to show what it should
+
+
+@pytest.fixture(scope="module")
+def logs(request, tmp_path_factory):
+    """TensorBoard logs of a run of each script."""
+    if request.config.getoption("runs"):
+        return Path(request.config.getoption("runs"))
+    folder = tmp_path_factory.mktemp("board")
+    for script in ("keras", "tensorflow"):
+        flags = ["--random_data", "--random_examples", "96", "--epochs", "2", "--logrun", script]
+        subprocess.run([sys.executable, ROOT / f"train_{script}.py", *flags], cwd=folder, check=True)
+    return folder / "tf_logs"
+
+
+@pytest.fixture(scope="module")
+def page(logs):
+    """A browser's page, with TensorBoard running."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not browser:
+        pytest.skip("no Chromium on this machine")
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", logs, "--host", "127.0.0.1", "--port", "6006"]
+    server = subprocess.Popen(command)
+    try:
+        wait_for(server)
+        with sync_playwright() as playwright:
+            # A browser of root, as in a container, has no sandbox.
+            opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
+            page = opened.new_page(viewport={"width": 1400, "height": 1100})
+            page.set_default_timeout(1000 * PATIENCE)
+            expect.set_options(timeout=1000 * PATIENCE)
+            yield page
+            opened.close()
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def wait_for(server):
+    for _ in range(PATIENCE):
+        assert server.poll() is None, "TensorBoard ended: is something else on port 6006?"
+        try:
+            with urllib.request.urlopen(URL):
+                return
+        except OSError:
+            time.sleep(1)
+    pytest.fail("TensorBoard did not answer")
+
+
+@pytest.fixture
+def photograph(request, page, tmp_path):
+    """Keep what the page shows, beside the README's pictures if these are made."""
+    folder = ROOT / "imgs" if request.config.getoption("runs") else tmp_path
+
+    def take(name):
+        page.wait_for_timeout(2000)  # until what moves has come to rest
+        page.screenshot(path=folder / f"{name}.png")
+        assert (folder / f"{name}.png").stat().st_size > 20_000  # an empty page has less
+
+    return take
+
+
+def test_scalars_of_both_runs_lie_side_by_side(page, photograph):
+    page.goto(f"{URL}/#timeseries")
+    tags = page.locator('input[placeholder="Filter tags (regex)"]')
+    tags.fill("accuracy|loss|learning_rate")
+    tags.press("Escape")  # closes the list of suggestions
+    for tag in ("accuracy/cv", "accuracy/train", "loss/cv", "loss/train", "learning_rate"):
+        card = page.locator("card-view:visible", has=page.locator(f'[title="{tag}"]')).first
+        for run in ("keras", "tensorflow"):
+            expect(card.locator("tb-data-table-content-row", has_text=run)).to_have_text(re.compile(r"\d"))
+    photograph("tensorboard_early_metrics")
+
+
+@pytest.mark.parametrize(
+    ("run", "groups", "layers"),
+    [
+        ("tensorflow", ["TCResNet"], ["log_mel", "Block", "Dense"]),
+        ("keras", ["tc_resnet8", "network"], ["front_end", "conv1d", "batch_norm", "logits"]),
+    ],
+)
+def test_the_graph_can_be_opened(run, groups, layers, page, photograph):
+    page.goto("about:blank")
+    page.goto(f"{URL}/#graphs")
+    page.locator("paper-dropdown-menu").first.click()
+    page.locator("paper-item", has_text=run).click()
+    node = page.locator("g.node text.nodelabel")
+    for name in groups:
+        node.filter(has_text=name).first.dblclick(force=True)
+        page.wait_for_timeout(3000)  # while it unfolds
+    page.get_by_text("Fit to screen").click()
+    for name in layers:
+        expect(node.filter(has_text=name).first).to_be_attached()
+    if run == "keras":
+        photograph("graph_1")
+
+
+def test_the_confusion_matrix_is_a_picture_and_clips_can_be_played(page):
+    page.goto(f"{URL}/#images")
+    picture = page.locator("tf-image-loader img").first
+    expect(picture).to_be_visible()
+    assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 400
+    page.goto(f"{URL}/#audio")
+    clip = page.locator("tf-audio-loader audio").first
+    expect(clip).to_be_attached()
+    seconds = "audio => new Promise(done => { audio.onloadedmetadata = () => done(audio.duration); audio.load() })"
+    assert clip.evaluate(seconds) == pytest.approx(1.0)

@@ -1,0 +1,190 @@
+"""A training run on disk: its folder, its log, what TensorBoard shows of it."""
+
+import dataclasses
+import io
+import shutil
+import time
+from pathlib import Path
+
+from matplotlib.figure import Figure
+
+from utils import audio, files, flags, plots
+from utils.cli import CourseError
+from utils.quiet import hold_back_notes, tf
+
+RUNS = Path("runs")
+HISTOGRAMS = 20  # times in a run that histograms of the weights are written
+
+
+class RunFolder:
+    """``runs/<logrun>``: replaced only when the new run has ended well.
+
+    Until then the run lies in a hidden folder beside it, from which ``--resume`` goes on. Only the script
+    that began a run can read its checkpoints.
+    """
+
+    def __init__(self, logrun, script):
+        self._script = script
+        self.final = RUNS / logrun
+        self.work = RUNS / f".{logrun}.partial"
+
+    def saved_settings(self):
+        """Settings of the run that ``--resume`` goes on with."""
+        files.recover(self.final)
+        folder = self.work if (self.work / "config.json").exists() else self.final
+        config = files.read_json(folder / "config.json")
+        if config is None:
+            raise CourseError(f"{self.final} holds no run to go on with: start one without --resume")
+        if config.get("script", self._script) != self._script:
+            raise CourseError(f"{self.final} was begun by {config['script']}: resume it with that")
+        names = {field.name for field in dataclasses.fields(flags.Settings)}
+        return {name: value for name, value in config.items() if name in names}
+
+    def start(self, config, labels, resume):
+        """Make the work folder, or go on in the one that is there."""
+        files.recover(self.final)
+        if not resume:
+            files.remove(self.work)
+        elif not (self.work / "config.json").exists():
+            files.remove(self.work)
+            shutil.copytree(self.final, self.work)
+        self.work.mkdir(parents=True, exist_ok=True)
+        files.write_json(self.work / "config.json", {"script": self._script, **config})
+        files.write_text(self.work / "labels.txt", "\n".join(labels) + "\n")
+
+    def finish(self, result):
+        """Write ``result.json`` and put the run in its place."""
+        files.write_json(self.work / "result.json", result)
+        files.replace(self.work, self.final)
+
+
+class RunLog:
+    """Loss and accuracy by epoch: ``log.csv``, TensorBoard, a line on the terminal.
+
+    Parameters
+    ----------
+    folder : Path
+        Gets ``log.csv``.
+    board : Path
+        TensorBoard folder of the run.
+    first_epoch : int
+        Epochs before it are kept from a run that is resumed, the rest is dropped.
+    """
+
+    HEADER = "step,epoch,split,loss,accuracy,seconds\n"
+
+    def __init__(self, folder, board, first_epoch=0):
+        self._path = folder / "log.csv"
+        if first_epoch == 0:
+            files.remove(board)
+            self._lines = [self.HEADER]
+        else:
+            lines = self._path.read_text().splitlines(keepends=True)
+            self._lines = [lines[0], *(line for line in lines[1:] if int(line.split(",")[1]) <= first_epoch)]
+        self._writer = tf.summary.create_file_writer(str(board))
+
+    def write_graph(self, model):
+        """The graph of a model (a function of a batch of waveforms)."""
+        waveforms = tf.TensorSpec((None, audio.CLIP_SAMPLES), name="waveforms")
+        graph = tf.function(model).get_concrete_function(waveforms).graph
+        with self._writer.as_default(step=0):
+            tf.summary.graph(graph)
+
+    def write_clips(self, clip_set):
+        """The first clip of each label, to listen to."""
+        rows, y = next(clip_set.blocks())
+        with self._writer.as_default(step=0), hold_back_notes():  # on joining strings without AVX-512
+            for index in sorted(set(y.argmax(axis=1))):
+                waveform = audio.to_waveform(rows[y.argmax(axis=1) == index][:1])
+                name = f"clip/{clip_set.label_order[index]}"
+                tf.summary.audio(name, waveform[:, :, None], audio.SAMPLE_RATE)
+
+    def write_confusion(self, counts, labels, step):
+        """The confusion matrix of the validation set, as a picture."""
+        figure = Figure(figsize=(7, 7), layout="constrained")
+        plots.plot_confusion(figure.subplots(), counts, labels)
+        png = io.BytesIO()
+        figure.savefig(png, format="png", dpi=80)
+        with self._writer.as_default(step=step), hold_back_notes():
+            tf.summary.image("confusion/cv", tf.image.decode_png(png.getvalue(), channels=3)[None])
+        self._writer.flush()
+
+    def write_histograms(self, weights, step):
+        """Histograms of named weights."""
+        with self._writer.as_default(step=step):
+            for name, weight in weights:
+                tf.summary.histogram(name, weight)
+
+    def write(self, step, epoch, epochs, train, cv, learning_rate, seconds):
+        """One epoch; ``train`` and ``cv`` are (loss, accuracy)."""
+        for split, (loss, accuracy) in (("train", train), ("cv", cv)):
+            self._lines.append(f"{step},{epoch},{split},{loss:.6f},{accuracy:.6f},{seconds:.1f}\n")
+        files.write_text(self._path, "".join(self._lines))
+        with self._writer.as_default(step=step):
+            for split, (loss, accuracy) in (("train", train), ("cv", cv)):
+                tf.summary.scalar(f"loss/{split}", loss)
+                tf.summary.scalar(f"accuracy/{split}", accuracy)
+            tf.summary.scalar("learning_rate", learning_rate)
+        self._writer.flush()
+        print(
+            f"epoch {epoch:3d}/{epochs}  train: loss {train[0]:.3f} accuracy {train[1]:.3f}  "
+            f"cv: loss {cv[0]:.3f} accuracy {cv[1]:.3f}  {seconds:.0f} s",
+            flush=True,
+        )
+
+
+class Journal:
+    """What both scripts keep of a run as it goes on: counters, log, TensorBoard, which epoch was best.
+
+    Parameters
+    ----------
+    run : RunFolder
+    settings : Settings
+    board : Path
+        TensorBoard folder of the run.
+    state : dict, optional
+        :attr:`state` of the run that is gone on with.
+
+    Attributes
+    ----------
+    log : RunLog
+    """
+
+    def __init__(self, run, settings, board, state=None):
+        self._settings = settings
+        state = state or {"epoch": 0, "step": 0, "seconds": 0.0, "best": (-1.0, 0.0)}
+        self.epoch, self.step, self.seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
+        self._best = tuple(float(value) for value in state["best"])  # validation accuracy, minus validation loss
+        if self.epoch:
+            print(f"resumed after epoch {self.epoch}")
+        self.log = RunLog(run.work, board, self.epoch)
+
+    @property
+    def state(self):
+        """What a checkpoint has to hold of it."""
+        return {"epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self._best}
+
+    def begin_epoch(self):
+        """Start the clock."""
+        self._started = time.perf_counter()
+
+    def end_epoch(self, train, cv, learning_rate, weights):
+        """Log an epoch; whether it is the best so far.
+
+        Parameters
+        ----------
+        train, cv : (float, float)
+            Loss and accuracy.
+        learning_rate : float
+        weights : sequence of (str, tensor)
+            For histograms, which are written now and then.
+        """
+        self.epoch += 1
+        self.seconds += time.perf_counter() - self._started
+        self.log.write(self.step, self.epoch, self._settings.epochs, train, cv, learning_rate, self.seconds)
+        if self.epoch % max(1, self._settings.epochs // HISTOGRAMS) == 0:
+            self.log.write_histograms(weights, self.step)
+        found = cv[1], -cv[0]
+        is_best = found > self._best
+        self._best = max(found, self._best)
+        return is_best
