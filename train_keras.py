@@ -57,10 +57,11 @@ def train(settings, strategy, spare):
     keras.utils.set_random_seed(settings.seed)
     sets, dataset, store_folder = training.open_data(settings, spare)
     steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
+    recipe = flags.RECIPES[settings.recipe]
     with strategy.scope():
         model = models.build_model(settings.model, len(sets["train"].label_order))
         part = models.learning_part(model)
-        compile_part(part, flags.recipe_of(settings.model), settings, steps)
+        compile_part(part, recipe, settings, steps)
     model.summary(expand_nested=True)
     train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
 
@@ -69,7 +70,7 @@ def train(settings, strategy, spare):
     callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
     callback.restore(part)
     callback.journal.log.write_clips(sets["cv"])
-    augment = training.make_augment(train_set, settings.seed) if settings.augment else None
+    augment = training.make_augment(train_set, settings.seed, recipe.strength) if settings.augment else None
     part.fit(
         datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.journal.epoch, augment),
         steps_per_epoch=steps,

@@ -26,7 +26,7 @@ class Trainer:
     """Network, optimizer and the two functions that run them, on all replicas of a strategy."""
 
     def __init__(self, settings, strategy, n_labels, total_steps):
-        recipe = flags.recipe_of(settings.model)
+        recipe = flags.RECIPES[settings.recipe]
         self._strategy, self._seed, self._smoothing = strategy, settings.seed, recipe.label_smoothing
         schedule = training.make_schedule(recipe, settings.learning_rate, total_steps)
         with strategy.scope():
@@ -182,7 +182,8 @@ def train(settings, strategy, spare):
 
 def make_batches(settings, strategy, train_set, first_epoch):
     """Endless batches for each replica of this worker."""
-    augment = training.make_augment(train_set, settings.seed) if settings.augment else None
+    strength = flags.RECIPES[settings.recipe].strength
+    augment = training.make_augment(train_set, settings.seed, strength) if settings.augment else None
 
     def make(context):
         n_replicas = context.num_replicas_in_sync

@@ -180,3 +180,52 @@ def test_a_shift_brings_silence_in_at_the_edge_and_masks_hide_no_more_than_allow
     frames, mels = hidden.all(axis=2), hidden.all(axis=1)
     assert (frames.sum(axis=1).max(), mels.sum(axis=1).max()) == (20, 8)
     assert np.array_equal(hidden, frames[:, :, None] | mels[:, None, :])
+
+
+def only(**strength):
+    """Augmentation that does this alone."""
+    nothing = {"shift_frames": 0, "noise_probability": 0.0, "gain_db": (0.0, 0.0), "masks": 0}
+    return frontend.Augmentation(**{**nothing, **strength})
+
+
+@pytest.mark.parametrize(("axis", "fixed", "change"), [(1, 48.5, "time_warp"), (2, 0.0, "mel_warp")])
+def test_a_warp_moves_what_lies_off_its_fixed_place_and_nothing_else(axis, fixed, change):
+    places = np.arange((98, 40)[axis - 1], dtype=np.float32)
+    spectra = np.broadcast_to(np.expand_dims(places / 10, 2 - axis), (200, 98, 40)).astype(np.float32)
+    warped = 10 * frontend.Augment(spectra[:0], 1, only(**{change: 0.2}))(spectra, None, (0, 0))[0].numpy()
+    lines = np.moveaxis(warped, axis, 1)[:, :, 0]  # each clip's way along the axis
+    shares = (lines[:, 60 * 40 // 98] - fixed) / (places[60 * 40 // 98] - fixed) - 1
+    assert -0.201 < shares.min() < -0.15 < 0.15 < shares.max() < 0.201
+    wanted = np.clip(fixed + (places - fixed) * (1 + shares[:, None]), 0, places[-1])
+    np.testing.assert_allclose(lines, wanted, atol=0.02)
+
+
+def test_mixup_weighs_clips_and_labels_alike(waveforms):
+    spectra = features.log_mel(waveforms[:24])
+    labels = np.eye(24, dtype=np.float32)
+    mixed, weights = (x.numpy() for x in frontend.Augment(spectra[:0], 1, only(mixup=1.0))(spectra, labels, (0, 0)))
+    np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
+    assert np.all(np.diag(weights) >= 0.5)
+    assert len(np.unique(np.diag(weights).round(3))) > 12
+    np.testing.assert_allclose(mixed, np.einsum("ij,jkl->ikl", weights, spectra), atol=2e-3)
+
+
+def test_endless_noise_is_the_same_noise_from_another_step_on_and_silence_is_treated_like_it(waveforms):
+    spectra = features.log_mel(waveforms)
+    labels = np.eye(2, dtype=np.float32)[np.arange(len(spectra)) % 2]  # every second clip is silence
+    change = frontend.Augment(spectra[:0], 1, only(endless_noise=True), silence=1)
+    turned, _ = change(spectra, labels, (0, 0))
+    np.testing.assert_allclose(turned[::2], spectra[::2], atol=1e-3)
+    for before, after in zip(spectra[1::2], turned.numpy()[1::2]):
+        assert any(np.allclose(np.roll(before, -steps, axis=0), after, atol=1e-3) for steps in range(98))
+    assert not np.allclose(turned[1::2], spectra[1::2], atol=1e-3)
+
+
+def test_a_tone_is_one_smooth_curve_for_all_frames_of_a_clip():
+    flat = np.zeros((200, 98, 40), np.float32)
+    coloured, _ = frontend.Augment(flat[:0], 1, only(tone_db=6.0))(flat, None, (0, 0))
+    curves_db = 10 / np.log(10) * coloured.numpy()
+    assert np.ptp(curves_db, axis=1).max() < 1e-3
+    assert 10 < np.abs(curves_db).max() <= 18
+    assert np.abs(np.diff(curves_db, axis=2)).max() < 3
+    assert len(np.unique(curves_db[:, 0, 0].round(2))) > 150

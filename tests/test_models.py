@@ -10,7 +10,7 @@ import pytest
 from utils import audio, cli, features, models, networks
 from utils.quiet import keras, tf
 
-FAMILIES = ("tc_resnet8", "ds_cnn_s", "bc_resnet_1", "kwt_1", "conv1d")
+FAMILIES = ("tc_resnet8", "resnet10", "ds_cnn_s", "bc_resnet_1", "kwt_1", "conv1d")
 
 
 @pytest.fixture(autouse=True)

@@ -134,6 +134,19 @@ def test_an_epoch_has_every_row_once_in_an_order_that_the_seed_gives(tmp_path, m
     assert len(np.unique(first[:64] // 64)) >= 3  # a batch mixes chunks
 
 
+def test_some_clips_of_two_sets_are_an_epoch_of_their_own(tmp_path):
+    sets = datasets.open_store(make_store(tmp_path, 200))
+    is_kept = np.arange(250) % 3 > 0
+    some = sets["train"].joined(sets["cv"]).only(is_kept)
+    wanted = np.append(np.arange(200), np.arange(50))[is_kept]
+    assert len(some) == len(some.names) == is_kept.sum()
+    assert sorted(order(some, 1)) == sorted(wanted)
+    is_even = wanted % 2 == 0
+    rows = np.concatenate([X[:, 0] for X, _ in some.only(is_even).blocks()])
+    assert np.array_equal(rows, wanted[is_even])
+    assert some.only(is_even).names == [name for name in some.names if int(name.split("/")[1][:8], 16) % 2 == 0]
+
+
 def test_the_pipeline_scales_to_one_and_starts_at_any_epoch(tmp_path):
     clip_set = datasets.open_store(make_store(tmp_path, 130))["train"]
     batches = [X.numpy() for X, _ in datasets.training_dataset(clip_set, 64, seed=3).take(6)]

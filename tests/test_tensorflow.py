@@ -6,7 +6,6 @@ import os
 import socket
 import subprocess
 import sys
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -34,32 +33,6 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def by_kind(network):
-    """Convolutions, normalizations and dense layers of a network, each in the order they are made."""
-    if isinstance(network, keras.Model):
-        kinds = (keras.layers.Conv1D, keras.layers.BatchNormalization, keras.layers.Dense)
-        return [sorted((x for x in network.layers if isinstance(x, kind)), key=_place) for kind in kinds]
-    if isinstance(network, modules.TCResNet):
-        blocks = [network.first, *chain.from_iterable(network.blocks)]
-        return [block.conv for block in blocks], [block.norm for block in blocks], [network.logits]
-    blocks = list(chain.from_iterable(network.blocks))
-    norms = [network.norm, *(block.norm for block in blocks)]
-    return [*(block.conv for block in blocks), network.last], norms, [network.dense, network.logits]
-
-
-def _place(layer):
-    """Keras numbers the layers of a class as they are made; logits come last."""
-    *_, last = layer.name.split("_")
-    return layer.name == "logits", int(last) if last.isdigit() else 0
-
-
-def copy_weights(theirs, ours):
-    for sources, targets in zip(by_kind(theirs), by_kind(ours), strict=True):
-        for source, target in zip(sources, targets, strict=True):
-            for weight in source.weights:
-                getattr(target, weight.name).assign(weight)
-
-
 @pytest.fixture(scope="module")
 def spoken(voices_raw):
     """100 batches of 32 waveforms of built-in voices, and one-hot labels."""
@@ -84,10 +57,10 @@ def test_keras_and_tensorflow_learn_alike_from_the_same_weights_and_batches(name
         theirs = networks.tc_resnet(12, **{**networks.TC_RESNET8_12, "dropout": 0.0})
         X = np.stack([features.log_mel(waveforms) for waveforms in X])
     settings, epoch = flags.Settings(model=name), 81  # steps
-    train_keras.compile_part(theirs, flags.recipe_of(name), settings, epoch)
+    train_keras.compile_part(theirs, flags.RECIPES[settings.recipe], settings, epoch)
     trainer = train_tensorflow.Trainer(settings, tf.distribute.get_strategy(), 12, epoch * settings.epochs)
     trainer.network.dropout.rate = 0.0  # random numbers would differ
-    copy_weights(theirs, trainer.network)
+    modules.copy_weights(theirs, trainer.network)
 
     batches = iter(tf.data.Dataset.from_tensor_slices((X, y)))
     for step, (inputs, labels) in enumerate(zip(X, y), 1):
@@ -277,6 +250,8 @@ def test_two_workers_learn_what_one_process_learns_though_one_of_them_dies(singl
     ("script", "given", "line"),
     [
         (train_tensorflow, ["--model", "bc_resnet_1"], "--model bc_resnet_1 is for train_keras.py"),
+        (train_tensorflow, ["--recipe", "best"], "--model resnet10 is for train_keras.py"),
+        (train_keras, ["--recipe", "worst"], "no recipe 'worst': there are default, best, original"),
         (train_keras, ["--strategy", "multi_worker"], "run train_tensorflow.py --strategy multi_worker"),
         (train_keras, ["--strategy", "many"], "invalid choice: 'many'"),
         (train_keras, [], "run train_tensorflow.py --strategy multi_worker"),  # TF_CONFIG names two workers

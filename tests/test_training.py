@@ -14,6 +14,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train_keras
 from utils import cli, datasets, evaluation, models, training
+from utils.flags import RECIPES
 from utils.labels import LABELS
 from utils.quiet import keras
 
@@ -68,6 +69,21 @@ def test_random_data_false_means_false(flags, value):
 )
 def test_augmentation_is_on_unless_the_model_or_the_flag_says_otherwise(flags, value):
     assert training.parse_settings("train_keras.py", "", flags).augment is value
+
+
+@pytest.mark.parametrize(
+    ("flags", "values"),
+    [
+        ([], ("default", models.DEFAULT, 110)),
+        (["--recipe", "best"], ("best", "resnet10", RECIPES["best"].epochs)),
+        (["--recipe", "best", "--model", "tc_resnet8", "--epochs", "3"], ("best", "tc_resnet8", 3)),
+        (["--model", "conv1d"], ("original", "conv1d", 20)),
+        (["--model", "conv1d", "--recipe", "default"], ("default", "conv1d", 110)),
+    ],
+)
+def test_a_recipe_sets_what_the_flags_do_not(flags, values):
+    settings = training.parse_settings("train_keras.py", "", flags)
+    assert (settings.recipe, settings.model, settings.epochs) == values
 
 
 @pytest.mark.parametrize("model", [models.DEFAULT, "conv1d"])

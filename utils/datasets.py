@@ -1,5 +1,6 @@
 """``tf.data`` from a store: streamed, shuffled, the same again from the same seed."""
 
+import functools
 import itertools
 from pathlib import Path
 
@@ -50,8 +51,8 @@ class ClipSet:
         places, first = [], 0
         for part in self.inputs:
             for chunk in range(part.n_chunks):
-                places.append((part, chunk, first + chunk * part.chunk_rows))
-            first += len(part)
+                places.append((part, chunk, first))
+                first += part.rows_in_chunk(chunk)
         return places
 
     def blocks(self):
@@ -62,6 +63,22 @@ class ClipSet:
     def with_inputs(self, array):
         """The same clips with other inputs, such as a feature of them."""
         return ClipSet(self.name, [array], self.y, self.names, self.label_order)
+
+    def with_labels(self, y):
+        """The same clips with other labels (one-hot)."""
+        return ClipSet(self.name, self.inputs, y, self.names, self.label_order)
+
+    def only(self, kept):
+        """The clips for which ``kept`` (bool, shape (n,)) is true; none is copied."""
+        ends = np.cumsum([len(part) for part in self.inputs])
+        inputs = [store.SomeRows(part, here) for part, here in zip(self.inputs, np.split(kept, ends[:-1]))]
+        names = [name for name, is_kept in zip(self.names, kept) if is_kept]
+        return ClipSet(self.name, inputs, self.y[kept], names, self.label_order)
+
+    def joined(self, other):
+        """The clips of this set, then those of another one."""
+        y, names = np.concatenate([self.y, other.y]), self.names + other.names
+        return ClipSet(self.name, self.inputs + other.inputs, y, names, self.label_order)
 
 
 def open_store(folder):
@@ -185,7 +202,11 @@ def epoch_batches(clip_set, batch_size, rng):
     """
     chunks = clip_set.chunks()
     order = rng.permutation(len(chunks))
-    left = clip_set.inputs[0][0:0], clip_set.y[0:0]  # rows too few for a batch go on with the next chunks
+    rows = clip_set.inputs[0]
+    left = (
+        np.empty((0, *rows.shape[1:]), rows.dtype),
+        clip_set.y[:0],
+    )  # rows too few for a batch go on with the next chunks
     for start in range(0, len(order), BUFFER_CHUNKS):
         group = [chunks[index] for index in order[start : start + BUFFER_CHUNKS]]
         n_rows = len(left[0]) + sum(part.rows_in_chunk(chunk) for part, chunk, _ in group)
@@ -227,7 +248,7 @@ def training_dataset(clip_set, batch_size, seed, first_epoch=0, augment=None, re
     first_epoch : int
         Where a resumed run goes on.
     augment : callable, optional
-        Takes inputs, labels, (epoch, step) and the part of the batch; see :class:`utils.frontend.Augment`.
+        Takes inputs, labels and (epoch, step) of a whole batch; see :class:`utils.frontend.Augment`.
     replicas : sequence of int
         Which of the ``n_replicas`` parts of a batch to give, one after the other: part k has every
         ``n_replicas``-th row from the k-th on.
@@ -238,18 +259,23 @@ def training_dataset(clip_set, batch_size, seed, first_epoch=0, augment=None, re
         for epoch in itertools.count(first_epoch):
             rng = np.random.default_rng([seed, epoch])
             for step, (X, y) in enumerate(epoch_batches(clip_set, batch_size, rng)):
-                for replica in replicas:
-                    yield X[replica::n_replicas], y[replica::n_replicas], np.array([epoch, step, replica], np.int32)
+                yield X, y, np.array([epoch, step], np.int32)
 
-    def finish(X, y, place):
+    def finish(X, y, moment):
         X, y = _to_model_scale(X), tf.cast(y, tf.float32)
-        return augment(X, y, place[:2], (place[2], n_replicas)) if augment else (X, y)
+        return augment(X, y, moment) if augment else (X, y)
+
+    def deal(X, y):
+        parts = [tf.data.Dataset.from_tensors((X[k::n_replicas], y[k::n_replicas])) for k in replicas]
+        return functools.reduce(tf.data.Dataset.concatenate, parts)
 
     dataset = tf.data.Dataset.from_generator(
-        generate, output_signature=(*_signature(clip_set), tf.TensorSpec((3,), tf.int32))
+        generate, output_signature=(*_signature(clip_set), tf.TensorSpec((2,), tf.int32))
     )
-    dataset = dataset.map(finish, num_parallel_calls=1).prefetch(4)
-    return dataset.apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
+    dataset = dataset.map(finish, num_parallel_calls=1)
+    if n_replicas > 1:
+        dataset = dataset.flat_map(deal)
+    return dataset.prefetch(4).apply(tf.data.experimental.assert_cardinality(tf.data.INFINITE_CARDINALITY))
 
 
 def evaluation_dataset(clip_set, batch_size):

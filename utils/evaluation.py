@@ -74,6 +74,38 @@ def score(y_true, y_predicted, names=(), labels=LABELS):
     }
 
 
+def calibration(confidence, correct, bins=10):
+    """How often a recogniser is right when it is this sure.
+
+    Parameters
+    ----------
+    confidence : float array, shape (n,)
+        Probability of the label that was recognised.
+    correct : bool array, shape (n,)
+    bins : int
+        Of equal width from 0 to 1.
+
+    Returns
+    -------
+    list of tuple (float, float, int)
+        Mean confidence, accuracy and clips of each bin that has any.
+    """
+    place = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
+    groups = [place == number for number in np.unique(place)]
+    return [(float(confidence[here].mean()), float(correct[here].mean()), int(here.sum())) for here in groups]
+
+
+def calibration_error(confidence, correct, bins=10):
+    """Expected calibration error: how far accuracy is from confidence, on average over clips.
+
+    References
+    ----------
+    Guo et al. (2017), On Calibration of Modern Neural Networks, arXiv:1706.04599, section 2.
+    """
+    rows = calibration(confidence, correct, bins)
+    return sum(n * abs(sure - right) for sure, right, n in rows) / len(confidence)
+
+
 def hash_names(names):
     """Twelve hex digits that name a list of files, whatever their order."""
     return hashlib.sha256("\n".join(sorted(names)).encode(errors="surrogateescape")).hexdigest()[:12]

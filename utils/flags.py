@@ -5,15 +5,21 @@ import dataclasses
 from dataclasses import dataclass
 
 from utils import cli, models, strategies
+from utils.frontend import Augmentation
 from utils.labels import parse_keywords
 
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
 
 
+PLAIN = Augmentation()
+STRONG = Augmentation(gain_db=(-24.0, 6.0), time_warp=0.12, mel_warp=0.1, tone_db=6.0, endless_noise=True, mixup=0.3)
+
+
 @dataclass(frozen=True)
 class Recipe:
-    """How a model is trained unless flags say otherwise."""
+    """What is trained, and how, unless flags say otherwise."""
 
+    model: str
     epochs: int
     batch_size: int
     learning_rate: float
@@ -22,16 +28,21 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augment: bool = True
+    strength: Augmentation = PLAIN
 
 
-# The networks on log-mel spectrograms; and conv1d as the original trained it.
-DEFAULT_RECIPE = Recipe(110, 64, 4e-3, warm_up=0.03, cosine=True, weight_decay=0.01, label_smoothing=0.1)
-RECIPES = {"conv1d": Recipe(20, 32, 1e-4, augment=False)}
+RECIPES = {
+    "default": Recipe(models.DEFAULT, 110, 64, 4e-3, 0.03, True, 0.01, 0.1),
+    "best": Recipe("resnet10", 300, 64, 4e-3, 0.03, True, 0.01, 0.1, strength=STRONG),
+    "original": Recipe("conv1d", 20, 32, 1e-4, augment=False),  # as the original course trained its network
+}
 
 
-def recipe_of(model_name):
-    """Recipe of a model."""
-    return RECIPES.get(model_name, DEFAULT_RECIPE)
+def recipe_name(text):
+    """Argument type: the name of a recipe."""
+    if text in RECIPES:
+        return text
+    raise argparse.ArgumentTypeError(f"no recipe {text!r}: there are {', '.join(RECIPES)}")
 
 
 def parse_bool(text):
@@ -53,9 +64,9 @@ def _flag(default, type_, text, **settings):
     return dataclasses.field(default=default, metadata={"type": type_, "help": text, **settings})
 
 
-def _by_model(key):
-    others = [f"{_plain(getattr(recipe, key))} for {name}" for name, recipe in RECIPES.items()]
-    return "; ".join([_plain(getattr(DEFAULT_RECIPE, key)), *others])
+def _by_recipe(key):
+    first, *others = ((name, _plain(getattr(recipe, key))) for name, recipe in RECIPES.items())
+    return "; ".join([first[1], *(f"{value} in {name}" for name, value in others if value != first[1])])
 
 
 def _plain(value):
@@ -75,20 +86,32 @@ class Settings:
     keywords: tuple = _flag(
         None, parse_keywords, "words that the arrays must be made for (default: what they are)", metavar="WORD,WORD"
     )
-    model: str = _flag(models.DEFAULT, models.model_name, "one of " + ", ".join(models.NETWORKS), metavar="NAME")
-    epochs: int = _flag(
-        None, cli.positive_int, f"default: {_by_model('epochs')}, {RANDOM_EPOCHS} on random data", metavar="N"
+    recipe: str = _flag(
+        None,
+        recipe_name,
+        "what the flags below are set to if they are not given: one of "
+        f"{', '.join(RECIPES)} (default: original for conv1d, default for others)",
+        metavar="NAME",
     )
-    batch_size: int = _flag(None, cli.positive_int, f"default: {_by_model('batch_size')}", metavar="N")
+    model: str = _flag(
+        None,
+        models.model_name,
+        f"one of {', '.join(models.NETWORKS)}; default: {_by_recipe('model')}",
+        metavar="NAME",
+    )
+    epochs: int = _flag(
+        None, cli.positive_int, f"default: {_by_recipe('epochs')}, {RANDOM_EPOCHS} on random data", metavar="N"
+    )
+    batch_size: int = _flag(None, cli.positive_int, f"default: {_by_recipe('batch_size')}", metavar="N")
     learning_rate: float = _flag(
-        None, cli.positive_float, f"highest rate; default: {_by_model('learning_rate')}", metavar="RATE"
+        None, cli.positive_float, f"highest rate; default: {_by_recipe('learning_rate')}", metavar="RATE"
     )
     seed: int = _flag(0, int, "of weights, order and augmentation: same seed, same result on a CPU")
     augment: bool = _flag(
         None,
         None,
         "change each training clip at random, anew in each epoch: shift, background noise, gain and, for networks "
-        f"on log-mel spectrograms, masks; default: {_by_model('augment')}",
+        f"on log-mel spectrograms, masks; default: {_by_recipe('augment')}",
         action=argparse.BooleanOptionalAction,
     )
     logdir: str = _flag("tf_logs", str, "folder of TensorBoard logs")
@@ -108,9 +131,11 @@ class Settings:
         self.keywords = self.keywords and tuple(self.keywords)  # a list in a run's config.json
         if self.random_data and self.epochs is None:
             self.epochs = RANDOM_EPOCHS
-        for field in ("epochs", "batch_size", "learning_rate", "augment"):
+        if self.recipe is None:
+            self.recipe = "original" if self.model == "conv1d" else "default"
+        for field in ("model", "epochs", "batch_size", "learning_rate", "augment"):
             if getattr(self, field) is None:
-                setattr(self, field, getattr(recipe_of(self.model), field))
+                setattr(self, field, getattr(RECIPES[self.recipe], field))
 
 
 # What a resumed run may change; all else is as in the run's config.json.

@@ -45,6 +45,10 @@ NETWORKS = {
     ),
     "tc_resnet8": Entry(lambda n_labels: networks.tc_resnet(n_labels, (16, 24, 32, 48)), 66e3, 1.5e6),
     "tc_resnet14": Entry(lambda n_labels: networks.tc_resnet(n_labels, (16, 24, 24, 32, 32, 48, 48)), 137e3, 3.05e6),
+    "resnet10": Entry(
+        lambda n_labels: networks.resnet(n_labels, (16, 16, 32, 64, 96)),
+        note="ours: a narrow ResNet-10",
+    ),
     "ds_cnn_s": Entry(lambda n_labels: networks.ds_cnn(n_labels, 64, 4, 2, 1), None, 2.7e6, _HELLO),
     "ds_cnn_l": Entry(lambda n_labels: networks.ds_cnn(n_labels, 276, 5, 1, 2), None, 28.45e6, _HELLO),
     "bc_resnet_1": Entry(lambda n_labels: networks.bc_resnet(n_labels, 1), 9.2e3, 3.1e6, _BC),

@@ -5,7 +5,7 @@ The same as ``networks.tc_resnet`` and ``networks.conv1d``, which are made of Ke
 
 import functools
 import math
-from itertools import pairwise
+from itertools import chain, pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +14,7 @@ from utils.audio import CLIP_SAMPLES
 from utils.features import N_MELS
 from utils.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, log_mel
 from utils.networks import TC_RESNET8_12
-from utils.quiet import tf
+from utils.quiet import keras, tf
 
 
 class Moment(NamedTuple):
@@ -273,6 +273,42 @@ def name_variables(module):
     """(path, variable) of each variable of a module, such as ``first/conv/kernel``."""
     found = module._flatten(predicate=lambda value: isinstance(value, tf.Variable), with_path=True)
     return [("/".join(map(str, path)), variable) for path, variable in found]
+
+
+def copy_weights(model, network):
+    """Give a network of this module the weights of the same one made of Keras's layers.
+
+    Parameters
+    ----------
+    model : keras.Model
+        ``networks.tc_resnet`` or ``networks.conv1d``.
+    network : TCResNet or OriginalConv1D
+    """
+    for sources, targets in zip(_sort_keras(model), _sort(network), strict=True):
+        for source, target in zip(sources, targets, strict=True):
+            for weight in source.weights:
+                getattr(target, weight.name).assign(weight)
+
+
+def _sort(network):
+    """Convolutions, normalizations and dense layers, each in the order in which they are made."""
+    if isinstance(network, TCResNet):
+        blocks = [network.first, *chain.from_iterable(network.blocks)]
+        return [block.conv for block in blocks], [block.norm for block in blocks], [network.logits]
+    blocks = list(chain.from_iterable(network.blocks))
+    norms = [network.norm, *(block.norm for block in blocks)]
+    return [*(block.conv for block in blocks), network.last], norms, [network.dense, network.logits]
+
+
+def _sort_keras(model):
+    kinds = (keras.layers.Conv1D, keras.layers.BatchNormalization, keras.layers.Dense)
+    return [sorted((x for x in model.layers if isinstance(x, kind)), key=_place) for kind in kinds]
+
+
+def _place(layer):
+    """Keras numbers the layers of a class as they are made; logits come last."""
+    *_, last = layer.name.split("_")
+    return layer.name == "logits", int(last) if last.isdigit() else 0
 
 
 def describe(module):

@@ -67,6 +67,34 @@ def _convolve(x, n_channels, kernel_size, strides=1, activate=True):
     return layers.ReLU()(x) if activate else x
 
 
+def resnet(n_labels, channels, dropout=0.3):
+    """Residual network over time and frequency: a spectrogram as a picture.
+
+    Parameters
+    ----------
+    n_labels : int
+    channels : sequence of int
+        Of the first convolution, then of each residual block, of which all but the first halve time and frequency.
+    dropout : float
+
+    References
+    ----------
+    He et al. (2016), Deep Residual Learning for Image Recognition, arXiv:1512.03385: with four blocks a ResNet-10.
+    """
+    inputs, x = start()
+    x = layers.Reshape((N_FRAMES, N_MELS, 1))(x)
+    x = _normalize(layers.Conv2D(channels[0], 5, 2, padding="same", use_bias=False)(x))
+    for block, (before, after) in enumerate(pairwise(channels)):
+        strides, shortcut = 2 if block else 1, x
+        if strides > 1 or before != after:
+            shortcut = layers.BatchNormalization()(layers.Conv2D(after, 1, strides, use_bias=False)(x))
+        x = _normalize(layers.Conv2D(after, 3, strides, padding="same", use_bias=False)(x))
+        x = layers.BatchNormalization()(layers.Conv2D(after, 3, padding="same", use_bias=False)(x))
+        x = layers.ReLU()(layers.Add()([x, shortcut]))
+    x = layers.Dropout(dropout)(layers.GlobalAveragePooling2D()(x))
+    return finish(inputs, x, n_labels)
+
+
 @keras.saving.register_keras_serializable(package="course")
 class Cepstrum(layers.Layer):
     """Log-mel spectrograms (batch, frames, mels) to their first coefficients (batch, frames, n): MFCCs."""

@@ -357,6 +357,23 @@ def plot_confusion(ax, counts, labels):
     return ax
 
 
+def plot_reliability(ax, bins):
+    """Accuracy by confidence, beside the diagonal on which both agree; an area is a number of clips.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    bins : list of (float, float, int)
+        As :func:`utils.evaluation.calibration` gives them.
+    """
+    confidence, accuracy, clips = (np.array(values) for values in zip(*bins))
+    ax.plot([0, 100], [0, 100], color="gray", linewidth=1, label="as sure as right")
+    ax.scatter(100 * confidence, 100 * accuracy, s=20 + 300 * clips / clips.sum(), color=LINE, alpha=0.7)
+    ax.set(xlabel="confidence in %", ylabel="accuracy in %", xlim=(0, 102), ylim=(0, 102))
+    ax.legend(loc="upper left")
+    return ax
+
+
 def plot_learning_curves(ax, rows, metric="loss"):
     """Loss or accuracy by epoch, in training and validation.
 

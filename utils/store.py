@@ -186,6 +186,34 @@ class StoredArray:
             self.read_chunk(index)
 
 
+class SomeRows:
+    """Some rows of a stored array, read as if there were no others.
+
+    Parameters
+    ----------
+    array : StoredArray or SomeRows
+    kept : bool array, shape (len(array),)
+    """
+
+    def __init__(self, array, kept):
+        self._array = array
+        ends = np.cumsum([array.rows_in_chunk(index) for index in range(array.n_chunks)])
+        self._kept = np.split(kept, ends[:-1])
+        self.path, self.dtype, self.settings, self.n_chunks = array.path, array.dtype, array.settings, array.n_chunks
+        self.shape = (int(np.count_nonzero(kept)), *array.shape[1:])
+
+    def __len__(self):
+        return self.shape[0]
+
+    def rows_in_chunk(self, index):
+        """Rows of one chunk that are kept, which may be none."""
+        return int(np.count_nonzero(self._kept[index]))
+
+    def read_chunk(self, index):
+        """Rows of one chunk that are kept."""
+        return self._array.read_chunk(index)[self._kept[index]]
+
+
 _REMAKE = "remove the folder and make it anew (python -m utils.prepare)"
 
 

@@ -133,7 +133,7 @@ def network_inputs(sets, as_log_mel, store_folder, spare_folder):
     return tuple(datasets.log_mel_set(sets[name], folder) for name in ("train", "cv"))
 
 
-def make_augment(train, seed):
+def make_augment(train, seed, strength):
     """Augmentation of a training set, of waveforms or log-mel spectrograms, with its own silence as noise."""
     silent = train.y[:, train.label_order.index(SILENCE)] == 1
     noise, n_found = [], 0
@@ -147,7 +147,9 @@ def make_augment(train, seed):
             break
     noise = np.concatenate(noise)[:NOISE_CLIPS]
     is_waveform = noise.shape[1:] == (audio.CLIP_SAMPLES,)
-    return WaveformAugment(audio.to_waveform(noise), seed) if is_waveform else Augment(noise, seed)
+    if is_waveform:
+        return WaveformAugment(audio.to_waveform(noise), seed, strength)
+    return Augment(noise, seed, strength, train.label_order.index(SILENCE))
 
 
 def make_schedule(recipe, learning_rate, total_steps):

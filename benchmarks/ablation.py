@@ -1,0 +1,183 @@
+"""What each part of recipe `best` is worth: short runs that differ from it in one thing, judged on validation.
+
+    python -m benchmarks.ablation                 on data/main/preprocessed; two hours
+    python -m benchmarks.ablation --json
+
+Runs that have ended are kept in runs/ablation: stop it when you like, the same command goes on. The test set is
+not opened. A recipe that ends as high as another may still be better at length: winners are tried again there.
+"""
+
+import dataclasses
+import json
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+import train_keras
+from benchmarks import make_parser
+from utils import cli, datasets, features, files, flags, models, store, training
+from utils.quiet import keras, tf
+
+EPOCHS = 30  # about three minutes
+SEEDS = (0, 1)
+FOLDER = Path("runs/ablation")
+SHIFTS = (-8, -4, 0, 4, 8)  # frames, of the same clip at test time
+TEACHER_SHARE = 0.5  # of the target in distillation
+
+
+@dataclass(frozen=True)
+class Variant:
+    """One thing that differs: the recipe, its augmentation, the rows of an epoch, or who says what is right."""
+
+    recipe: dict = field(default_factory=dict)
+    strength: dict = field(default_factory=dict)
+    balanced: bool = False
+    taught: bool = False
+
+
+BASE = "recipe best"
+VARIANTS = {
+    BASE: Variant(),
+    "no augmentation": Variant({"augment": False}),
+    "no shift": Variant(strength={"shift_frames": 0}),
+    "no noise": Variant(strength={"noise_probability": 0.0}),
+    "no gain": Variant(strength={"gain_db": (0.0, 0.0)}),
+    "no masks": Variant(strength={"masks": 0}),
+    "no warps": Variant(strength={"time_warp": 0.0, "mel_warp": 0.0}),
+    "no mixup": Variant(strength={"mixup": 0.0}),
+    "no label smoothing": Variant({"label_smoothing": 0.0}),
+    "no warm-up": Variant({"warm_up": 0.0}),
+    "constant rate": Variant({"cosine": False}),
+    "balanced sampling": Variant(balanced=True),
+    "distillation": Variant(taught=True),
+}
+
+
+def balance(train, folder, seed):
+    """The same clips, those of rare labels stored several times, so that all labels are as common."""
+    counts = train.y.sum(axis=0)
+    rng = np.random.default_rng(seed)
+    times = counts.max() / counts[train.y.argmax(axis=1)]
+    times = np.floor(times).astype(int) + (rng.random(len(train)) < times % 1)
+    path, first, part = Path(folder) / "balanced.bc", 0, train.inputs[0]
+    with store.ArrayWriter(path, part.shape[1:], part.dtype) as writer:
+        for rows, _ in train.blocks():
+            writer.append(np.repeat(rows, times[first : first + len(rows)], axis=0))
+            first += len(rows)
+    array = store.open_array(path)
+    return datasets.ClipSet(train.name, [array], np.repeat(train.y, times, axis=0), label_order=train.label_order)
+
+
+def teach(augment, teacher):
+    """Augmentation whose labels are half what a trained network says of the augmented clip.
+
+    References
+    ----------
+    Hinton et al. (2015), Distilling the Knowledge in a Neural Network, arXiv:1503.02531; with a teacher of the same
+    size, Furlanello et al. (2018), Born-Again Neural Networks, arXiv:1805.04770.
+    """
+
+    def change(X, y, moment):
+        X, y = augment(X, y, moment)
+        return X, (1 - TEACHER_SHARE) * y + TEACHER_SHARE * tf.nn.softmax(teacher(X, training=False))
+
+    return change
+
+
+def shift(X, frames):
+    """Spectrograms moved in time; silence comes in."""
+    moved = np.full_like(X, np.log(features.ENERGY_FLOOR))
+    size = X.shape[1]
+    moved[:, max(0, frames) : size + min(0, frames)] = X[:, max(0, -frames) : size + min(0, -frames)]
+    return moved
+
+
+def run(variant, seed, train, cv, spare):
+    """Train once; accuracy and loss on validation, by one look and averaged over some shifts."""
+    recipe = dataclasses.replace(flags.RECIPES["best"], epochs=EPOCHS, **variant.recipe)
+    strength = dataclasses.replace(recipe.strength, **variant.strength)
+    keras.backend.clear_session()
+    keras.utils.set_random_seed(seed)
+    part = models.learning_part(models.build_model(recipe.model, len(train.label_order)))
+    augment = training.make_augment(train, seed, strength) if recipe.augment else None
+    if variant.taught:
+        teacher = keras.models.clone_model(part)
+        teacher.load_weights(FOLDER / f"seed_{seed}.weights.h5")
+        augment = teach(augment, teacher)
+    if variant.balanced:
+        train = balance(train, spare, seed)
+    steps = datasets.steps_per_epoch(train, recipe.batch_size)
+    settings = flags.Settings(recipe="best", epochs=EPOCHS)
+    train_keras.compile_part(part, recipe, settings, steps)
+    started = time.perf_counter()
+    part.fit(
+        datasets.training_dataset(train, recipe.batch_size, seed, augment=augment),
+        steps_per_epoch=steps,
+        epochs=EPOCHS,
+        shuffle=False,
+        verbose=0,
+    )
+    seconds = time.perf_counter() - started
+    if variant == VARIANTS[BASE]:
+        part.save_weights(FOLDER / f"seed_{seed}.weights.h5")
+    X, truth = np.concatenate([rows for rows, _ in cv.blocks()]), cv.y.argmax(axis=1)
+    said = {frames: keras.ops.softmax(part.predict(shift(X, frames), batch_size=256, verbose=0)) for frames in SHIFTS}
+    once, averaged = np.array(said[0]), np.mean([np.array(p) for p in said.values()], axis=0)
+    return {
+        "cv_accuracy": float(np.mean(once.argmax(axis=1) == truth)),
+        "cv_loss": float(-np.log(once[np.arange(len(truth)), truth] + 1e-9).mean()),
+        "cv_accuracy_shifts": float(np.mean(averaged.argmax(axis=1) == truth)),
+        "seconds": seconds,
+    }
+
+
+def summarize(variant, results, base):
+    """A row of the table: means over the seeds, and how far from the whole recipe."""
+    accuracy, loss = (np.mean([result[key] for result in results]) for key in ("cv_accuracy", "cv_loss"))
+    whole = np.mean([result["cv_accuracy"] for result in base])
+    return {
+        "variant": variant,
+        "cv_accuracy": float(accuracy),
+        "by_seed": [result["cv_accuracy"] for result in results],
+        "difference": float(accuracy - whole),
+        "cv_loss": float(loss),
+        "seconds": float(np.mean([result["seconds"] for result in results])),
+    }
+
+
+def main(arguments=None):
+    """Run what has not been run, print the table."""
+    options = make_parser(__doc__, data=True).parse_args(arguments)
+    sets = datasets.open_store(options.path_to_data)
+    FOLDER.mkdir(parents=True, exist_ok=True)
+    results = {}
+    with tempfile.TemporaryDirectory() as spare:
+        train, cv = training.network_inputs(sets, True, Path(options.path_to_data), Path(spare))
+        runs = [(name, seed) for name in VARIANTS for seed in SEEDS]
+        for name, seed in cli.progress(runs, desc="ablation", unit="run"):
+            path = FOLDER / f"{name.replace(' ', '_')}_{seed}.json"
+            result = files.read_json(path)
+            if result is None:
+                result = run(VARIANTS[name], seed, train, cv, spare)
+                files.write_json(path, result)
+            results.setdefault(name, []).append(result)
+    rows = [summarize(name, results[name], results[BASE]) for name in VARIANTS]
+    shifted = [{**result, "cv_accuracy": result["cv_accuracy_shifts"]} for result in results[BASE]]
+    rows.append(summarize(f"{len(SHIFTS)} shifts at test time", shifted, results[BASE]))
+    if not options.json:
+        print(f"{'':26}{'accuracy':>10}{'difference':>12}   {'by seed':16}{'loss':>6}{'seconds':>9}")
+    for row in rows:
+        if options.json:
+            print(json.dumps(row), flush=True)
+            continue
+        by_seed = " ".join(f"{accuracy:.3f}" for accuracy in row["by_seed"])
+        numbers = f"{row['cv_accuracy']:10.3f}{row['difference']:+12.3f}"
+        print(f"{row['variant']:26}{numbers}   {by_seed:16}{row['cv_loss']:6.3f}{row['seconds']:9.0f}")
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
