@@ -143,7 +143,9 @@ def main(arguments=None):
 def check(settings):
     """Which models are not written out in plain TensorFlow."""
     if settings.model not in modules.NETWORKS:
-        return f"--model {settings.model} is for train_keras.py: here are {' and '.join(modules.NETWORKS)}"
+        by_recipe = settings.model == flags.RECIPES[settings.recipe].model
+        what = f"recipe {settings.recipe}, with its model {settings.model}," if by_recipe else f"model {settings.model}"
+        return f"{what} is for train_keras.py: the models here are {' and '.join(modules.NETWORKS)}"
 
 
 def train(settings, strategy, spare):

@@ -1,13 +1,15 @@
 """What each part of recipe `best` is worth: short runs that differ from it in one thing, judged on validation.
 
-    python -m benchmarks.ablation                 on data/main/preprocessed; two hours
+    python -m benchmarks.ablation                 on data/main/preprocessed
     python -m benchmarks.ablation --json
 
-Runs that have ended are kept in runs/ablation: stop it when you like, the same command goes on. The test set is
-not opened. A recipe that ends as high as another may still be better at length: winners are tried again there.
+Runs that have ended are kept in runs/ablation: stop it when you like, the same command goes on. A run whose
+settings or clips have changed since is run anew. The test set is not opened. What costs in a short run may pay in a
+long one, and the other way round: winners are tried again at length.
 """
 
 import dataclasses
+import hashlib
 import json
 import sys
 import tempfile
@@ -19,10 +21,10 @@ import numpy as np
 
 import train_keras
 from benchmarks import make_parser
-from utils import cli, datasets, features, files, flags, models, store, training
+from utils import cli, datasets, evaluation, features, files, flags, models, store, training
 from utils.quiet import keras, tf
 
-EPOCHS = 30  # about three minutes
+EPOCHS = 30  # some three minutes
 SEEDS = (0, 1)
 FOLDER = Path("runs/ablation")
 SHIFTS = (-8, -4, 0, 4, 8)  # frames, of the same clip at test time
@@ -33,10 +35,22 @@ TEACHER_SHARE = 0.5  # of the target in distillation
 class Variant:
     """One thing that differs: the recipe, its augmentation, the rows of an epoch, or who says what is right."""
 
-    recipe: dict = field(default_factory=dict)
-    strength: dict = field(default_factory=dict)
+    changes: dict = field(default_factory=dict)  # of the recipe
+    strength: dict = field(default_factory=dict)  # of its augmentation
     balanced: bool = False
     taught: bool = False
+
+    @property
+    def recipe(self):
+        """What is trained."""
+        best = flags.RECIPES["best"]
+        strength = dataclasses.replace(best.strength, **self.strength)
+        return dataclasses.replace(best, epochs=EPOCHS, strength=strength, **self.changes)
+
+    def path(self, seed, clips):
+        """Where the result of a run is kept, by all that it depends on."""
+        whole = repr((self.recipe, self.balanced, self.taught, clips))
+        return FOLDER / f"{hashlib.sha256(whole.encode()).hexdigest()[:12]}_{seed}.json"
 
 
 BASE = "recipe best"
@@ -48,6 +62,8 @@ VARIANTS = {
     "no gain": Variant(strength={"gain_db": (0.0, 0.0)}),
     "no masks": Variant(strength={"masks": 0}),
     "no warps": Variant(strength={"time_warp": 0.0, "mel_warp": 0.0}),
+    "no tone": Variant(strength={"tone_db": 0.0}),
+    "no endless noise": Variant(strength={"endless_noise": False}),
     "no mixup": Variant(strength={"mixup": 0.0}),
     "no label smoothing": Variant({"label_smoothing": 0.0}),
     "no warm-up": Variant({"warm_up": 0.0}),
@@ -96,23 +112,24 @@ def shift(X, frames):
     return moved
 
 
-def run(variant, seed, train, cv, spare):
-    """Train once; accuracy and loss on validation, by one look and averaged over some shifts."""
-    recipe = dataclasses.replace(flags.RECIPES["best"], epochs=EPOCHS, **variant.recipe)
-    strength = dataclasses.replace(recipe.strength, **variant.strength)
+def run(variant, seed, train, cv, weights, spare):
+    """Train once; accuracy and loss on validation, by one look and averaged over some shifts.
+
+    The weights of the whole recipe are kept in the file ``weights``, for distillation.
+    """
+    recipe = variant.recipe
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     part = models.learning_part(models.build_model(recipe.model, len(train.label_order)))
-    augment = training.make_augment(train, seed, strength) if recipe.augment else None
+    augment = training.make_augment(train, seed, recipe.strength) if recipe.augment else None
     if variant.taught:
         teacher = keras.models.clone_model(part)
-        teacher.load_weights(FOLDER / f"seed_{seed}.weights.h5")
+        teacher.load_weights(weights)
         augment = teach(augment, teacher)
     if variant.balanced:
         train = balance(train, spare, seed)
     steps = datasets.steps_per_epoch(train, recipe.batch_size)
-    settings = flags.Settings(recipe="best", epochs=EPOCHS)
-    train_keras.compile_part(part, recipe, settings, steps)
+    train_keras.compile_part(part, recipe, flags.Settings(recipe="best", epochs=EPOCHS), steps)
     started = time.perf_counter()
     part.fit(
         datasets.training_dataset(train, recipe.batch_size, seed, augment=augment),
@@ -123,7 +140,7 @@ def run(variant, seed, train, cv, spare):
     )
     seconds = time.perf_counter() - started
     if variant == VARIANTS[BASE]:
-        part.save_weights(FOLDER / f"seed_{seed}.weights.h5")
+        part.save_weights(weights)
     X, truth = np.concatenate([rows for rows, _ in cv.blocks()]), cv.y.argmax(axis=1)
     said = {frames: keras.ops.softmax(part.predict(shift(X, frames), batch_size=256, verbose=0)) for frames in SHIFTS}
     once, averaged = np.array(said[0]), np.mean([np.array(p) for p in said.values()], axis=0)
@@ -154,15 +171,16 @@ def main(arguments=None):
     options = make_parser(__doc__, data=True).parse_args(arguments)
     sets = datasets.open_store(options.path_to_data)
     FOLDER.mkdir(parents=True, exist_ok=True)
-    results = {}
+    clips, results = evaluation.hash_names(sets["train"].names + sets["cv"].names), {}
     with tempfile.TemporaryDirectory() as spare:
         train, cv = training.network_inputs(sets, True, Path(options.path_to_data), Path(spare))
         runs = [(name, seed) for name in VARIANTS for seed in SEEDS]
         for name, seed in cli.progress(runs, desc="ablation", unit="run"):
-            path = FOLDER / f"{name.replace(' ', '_')}_{seed}.json"
+            path = VARIANTS[name].path(seed, clips)
             result = files.read_json(path)
             if result is None:
-                result = run(VARIANTS[name], seed, train, cv, spare)
+                weights = VARIANTS[BASE].path(seed, clips).with_suffix(".weights.h5")
+                result = {"variant": name, **run(VARIANTS[name], seed, train, cv, weights, spare)}
                 files.write_json(path, result)
             results.setdefault(name, []).append(result)
     rows = [summarize(name, results[name], results[BASE]) for name in VARIANTS]

@@ -9,7 +9,7 @@ import numpy as np
 import py7zr
 import pytest
 
-from utils import audio, sources, voices
+from utils import audio, cli, sources, voices
 from utils.labels import KEYWORDS
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "recordings" / "tensorflow-speech-recognition-challenge.zip"
@@ -113,6 +113,16 @@ def kill_after_epoch_2(process, victim=None):
     victim.kill()
     assert victim.wait() == -signal.SIGKILL
     victim.stdout.close()
+
+
+def check_refused(main, arguments, line, capsys):
+    """Bad use: one line that says so, and status 2."""
+    with pytest.raises(SystemExit) as stopped:
+        cli.run(main, arguments)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert line in error
+    assert error.count("\n") == 1
 
 
 def tree(folder):

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from utils import features, plots
+from utils import evaluation, features, plots
 
 SECOND = np.arange(16_000) / 16_000
 
@@ -161,3 +161,19 @@ def test_learning_curves_are_those_of_the_log(ax):
     curves = {line.get_label(): [list(values) for values in line.get_data()] for line in ax.lines}
     assert curves == {"training": [[1, 2], [2.0, 1.0]], "validation": [[1, 2], [2.5, 1.5]]}
     assert (ax.get_xlabel(), ax.get_ylabel()) == ("epoch", "loss")
+
+
+def test_how_sure_stands_beside_how_often_right(ax):
+    # Sure to 95 % and right 9 times of 10; sure to 55 % and never right.
+    confidence = np.array([0.95] * 10 + [0.55] * 5)
+    correct = np.array([True] * 9 + [False] * 6)
+    bins = evaluation.calibration(confidence, correct)
+    assert [clips for *_, clips in bins] == [5, 10]
+    assert evaluation.calibration_error(confidence, correct) == pytest.approx((5 * 0.55 + 10 * 0.05) / 15)
+    plots.plot_reliability(ax, bins)
+    np.testing.assert_allclose(ax.collections[0].get_offsets(), [(55, 0), (95, 90)])
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("confidence in %", "accuracy in %")
+
+
+def test_a_confidence_of_one_belongs_to_the_last_bin():
+    assert evaluation.calibration([0.91, 1.0], [True, False]) == [(pytest.approx(0.955), 0.5, 2)]

@@ -144,6 +144,9 @@ def test_some_clips_of_two_sets_are_an_epoch_of_their_own(tmp_path):
     is_even = wanted % 2 == 0
     rows = np.concatenate([X[:, 0] for X, _ in some.only(is_even).blocks()])
     assert np.array_equal(rows, wanted[is_even])
+    relabelled = some.with_labels(np.roll(some.y, 1, axis=1))
+    for X, y in relabelled.blocks():
+        assert np.array_equal(y.argmax(axis=1), (X[:, 0] + 1) % len(LABELS))
     assert some.only(is_even).names == [name for name in some.names if int(name.split("/")[1][:8], 16) % 2 == 0]
 
 

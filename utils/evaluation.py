@@ -90,7 +90,8 @@ def calibration(confidence, correct, bins=10):
     list of tuple (float, float, int)
         Mean confidence, accuracy and clips of each bin that has any.
     """
-    place = np.minimum((np.asarray(confidence) * bins).astype(int), bins - 1)
+    confidence, correct = np.asarray(confidence), np.asarray(correct)
+    place = np.minimum((confidence * bins).astype(int), bins - 1)
     groups = [place == number for number in np.unique(place)]
     return [(float(confidence[here].mean()), float(correct[here].mean()), int(here.sum())) for here in groups]
 

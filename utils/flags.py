@@ -31,10 +31,21 @@ class Recipe:
     strength: Augmentation = PLAIN
 
 
+DEFAULT = Recipe(
+    model=models.DEFAULT,
+    epochs=110,
+    batch_size=64,
+    learning_rate=4e-3,
+    warm_up=0.03,
+    cosine=True,
+    weight_decay=0.01,
+    label_smoothing=0.1,
+)
 RECIPES = {
-    "default": Recipe(models.DEFAULT, 110, 64, 4e-3, 0.03, True, 0.01, 0.1),
-    "best": Recipe("resnet10", 300, 64, 4e-3, 0.03, True, 0.01, 0.1, strength=STRONG),
-    "original": Recipe("conv1d", 20, 32, 1e-4, augment=False),  # as the original course trained its network
+    "default": DEFAULT,
+    "best": dataclasses.replace(DEFAULT, model="resnet10", epochs=300, strength=STRONG),
+    # As the original course trained its network.
+    "original": Recipe(model="conv1d", epochs=20, batch_size=32, learning_rate=1e-4, augment=False),
 }
 
 
