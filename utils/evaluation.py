@@ -1,7 +1,6 @@
 """How good a model is, and how sure that is: scores, intervals, the submission file."""
 
 import hashlib
-from pathlib import Path
 
 import numpy as np
 
@@ -40,6 +39,11 @@ def accuracy_interval(correct, speakers=None, seed=0):
     return float(low), float(high)
 
 
+def speakers_of(names):
+    """Speaker of each clip, from names such as ``label/file.wav``."""
+    return [parse_name(name)[0] for name in names]
+
+
 def score(y_true, y_predicted, names=(), labels=LABELS):
     """All that is reported of a test.
 
@@ -60,7 +64,7 @@ def score(y_true, y_predicted, names=(), labels=LABELS):
 
     y_true, y_predicted = np.asarray(y_true), np.asarray(y_predicted)
     correct = y_true == y_predicted
-    speakers = [parse_name(Path(name))[0] for name in names] or None
+    speakers = speakers_of(names) or None
     indices = range(len(labels))
     by_label = precision_recall_fscore_support(y_true, y_predicted, labels=indices, zero_division=0)
     return {
