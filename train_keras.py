@@ -57,9 +57,9 @@ def train(settings, strategy, spare):
     keras.utils.set_random_seed(settings.seed)
     sets, dataset, store_folder = training.open_data(settings, spare)
     steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
-    recipe = flags.RECIPES[settings.recipe]
+    recipe, n_labels = flags.RECIPES[settings.recipe], len(sets["train"].label_order)
     with strategy.scope():
-        model = models.build_model(settings.model, len(sets["train"].label_order))
+        model = models.build_model(settings.model, n_labels)
         part = models.learning_part(model)
         compile_part(part, recipe, settings, steps)
     model.summary(expand_nested=True)
@@ -82,10 +82,11 @@ def train(settings, strategy, spare):
         verbose=0,
     )
 
-    model.load_weights(callback.best_path)
-    model.save(run.work / "model.keras")
-    predict = tf.function(lambda waveforms: model(waveforms, training=False))
-    result = training.summarize(settings, model, sets, dataset, callback.journal, predict)
+    best = models.build_model(settings.model, n_labels)  # without the optimizer, which is twice as large
+    best.load_weights(callback.best_path)
+    best.save(run.work / "model.keras")
+    predict = tf.function(lambda waveforms: best(waveforms, training=False))
+    result = training.summarize(settings, best, sets, dataset, callback.journal, predict)
     run.finish(result)
     training.report(result, sets)
     print(f"model and scores: {run.final}; curves: tensorboard --logdir {settings.logdir} --host 127.0.0.1")

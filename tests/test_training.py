@@ -249,6 +249,7 @@ def test_the_saved_model_takes_raw_waveforms_and_tests_as_in_training(folder):
     model = keras.saving.load_model(run / "model.keras", safe_mode=True)
     fresh = models.build_model()
     fresh.load_weights(run / "best" / "model.weights.h5")
+    assert (run / "model.keras").stat().st_size < 6 * fresh.count_params()  # no optimizer beside the weights
     waveforms = np.random.default_rng(1).normal(0, 0.1, (4, 16000)).astype(np.float32)
     np.testing.assert_allclose(model(waveforms), fresh(waveforms, training=False), atol=1e-5)
 
