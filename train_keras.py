@@ -70,9 +70,9 @@ def train(settings, strategy, spare):
     callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
     callback.restore(part)
     callback.journal.log.write_clips(sets["cv"])
-    augment = training.make_augment(train_set, settings.seed, recipe.strength) if settings.augment else None
+    changes = training.make_changes(settings, train_set)
     part.fit(
-        datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.journal.epoch, augment),
+        datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.journal.epoch, changes),
         steps_per_epoch=steps,
         initial_epoch=callback.journal.epoch,
         epochs=settings.epochs,

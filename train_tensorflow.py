@@ -184,15 +184,14 @@ def train(settings, strategy, spare):
 
 def make_batches(settings, strategy, train_set, first_epoch):
     """Endless batches for each replica of this worker."""
-    strength = flags.RECIPES[settings.recipe].strength
-    augment = training.make_augment(train_set, settings.seed, strength) if settings.augment else None
+    changes = training.make_changes(settings, train_set)
 
     def make(context):
         n_replicas = context.num_replicas_in_sync
         here = n_replicas // context.num_input_pipelines
         replicas = range(here * context.input_pipeline_id, here * (context.input_pipeline_id + 1))
         return datasets.training_dataset(
-            train_set, settings.batch_size, settings.seed, first_epoch, augment, replicas, n_replicas
+            train_set, settings.batch_size, settings.seed, first_epoch, changes, replicas, n_replicas
         )
 
     return iter(strategy.distribute_datasets_from_function(make))

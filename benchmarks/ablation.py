@@ -22,13 +22,12 @@ import numpy as np
 import train_keras
 from benchmarks import make_parser
 from utils import cli, datasets, evaluation, features, files, flags, models, store, training
-from utils.quiet import keras, tf
+from utils.quiet import keras
 
 EPOCHS = 30  # some three minutes
 SEEDS = (0, 1)
 FOLDER = Path("runs/ablation")
 SHIFTS = (-8, -4, 0, 4, 8)  # frames, of the same clip at test time
-TEACHER_SHARE = 0.5  # of the target in distillation
 
 
 @dataclass(frozen=True)
@@ -88,22 +87,6 @@ def balance(train, folder, seed):
     return datasets.ClipSet(train.name, [array], np.repeat(train.y, times, axis=0), label_order=train.label_order)
 
 
-def teach(augment, teacher):
-    """Augmentation whose labels are half what a trained network says of the augmented clip.
-
-    References
-    ----------
-    Hinton et al. (2015), Distilling the Knowledge in a Neural Network, arXiv:1503.02531; with a teacher of the same
-    size, Furlanello et al. (2018), Born-Again Neural Networks, arXiv:1805.04770.
-    """
-
-    def change(X, y, moment):
-        X, y = augment(X, y, moment)
-        return X, (1 - TEACHER_SHARE) * y + TEACHER_SHARE * tf.nn.softmax(teacher(X, training=False))
-
-    return change
-
-
 def shift(X, frames):
     """Spectrograms moved in time; silence comes in."""
     moved = np.full_like(X, np.log(features.ENERGY_FLOOR))
@@ -125,7 +108,7 @@ def run(variant, seed, train, cv, weights, spare):
     if variant.taught:
         teacher = keras.models.clone_model(part)
         teacher.load_weights(weights)
-        augment = teach(augment, teacher)
+        augment = training.teach(augment, teacher)
     if variant.balanced:
         train = balance(train, spare, seed)
     steps = datasets.steps_per_epoch(train, recipe.batch_size)

@@ -13,6 +13,7 @@ from conftest import check_refused, kill_after_epoch_2, read_log
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train_keras
+import train_tensorflow
 from utils import cli, datasets, evaluation, models, training
 from utils.flags import RECIPES
 from utils.labels import LABELS
@@ -252,6 +253,45 @@ def test_the_saved_model_takes_raw_waveforms_and_tests_as_in_training(folder):
     assert (run / "model.keras").stat().st_size < 6 * fresh.count_params()  # no optimizer beside the weights
     waveforms = np.random.default_rng(1).normal(0, 0.1, (4, 16000)).astype(np.float32)
     np.testing.assert_allclose(model(waveforms), fresh(waveforms, training=False), atol=1e-5)
+
+
+@pytest.mark.parametrize("augment", [None, lambda X, y, moment: (2 * X, y)])
+def test_half_of_what_is_learned_is_what_the_teacher_says_of_the_changed_clip(augment):
+    X, y = np.array([[1.0, 0.0], [0.0, 3.0]], np.float32), np.eye(2, dtype=np.float32)
+    changed, labels = training.teach(augment, lambda X, training: X)(X, y, (0, 0))
+    said = np.exp(changed) / np.exp(changed).sum(axis=1, keepdims=True)
+    np.testing.assert_array_equal(changed, 2 * X if augment else X)
+    np.testing.assert_allclose(labels, (y + said) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize("script", [train_keras, train_tensorflow])
+def test_a_run_learns_from_another_one(folder, script):
+    train("--epochs", "1", "--logrun", "teacher")
+    for name, flags in (("alone", []), ("taught", ["--teacher", "runs/teacher"])):
+        keras.backend.clear_session()
+        assert cli.run(script.main, [*RANDOM, "--epochs", "1", "--logrun", name, *flags]) == 0
+    alone, taught = (float(read_log(folder / "runs" / name)[0][2]) for name in ("alone", "taught"))
+    assert abs(taught - alone) > 1e-3  # all else is the same
+
+
+def test_a_teacher_that_cannot_teach_is_one_line_and_status_1(folder, capsys):
+    datasets.write_random_store(folder / "store", 64, 0)
+    keras.backend.clear_session()
+    path = folder / "runs" / "teacher"
+    for labels, line in (
+        (None, "holds no model.keras"),
+        (["yes", "no"], "has learned other labels"),
+        (LABELS, "takes waveforms, and the network it is to teach log-mel spectrograms"),
+    ):
+        if labels:
+            path.mkdir(parents=True, exist_ok=True)
+            inputs = keras.Input((16000,))
+            keras.Model(inputs, keras.layers.Dense(len(labels))(inputs)).save(path / "model.keras")
+            (path / "labels.txt").write_text("\n".join(labels))
+        assert cli.run(train_keras.main, ["--path_to_data", "store", "--max_steps", "1", "--teacher", str(path)]) == 1
+        error = capsys.readouterr().err
+        assert line in error
+        assert error.count("\n") == 1
 
 
 def test_moving_averages_of_batch_norm_move():

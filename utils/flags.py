@@ -135,6 +135,9 @@ class Settings:
         f"on log-mel spectrograms, masks; default: {_by_recipe('augment')}",
         action=argparse.BooleanOptionalAction,
     )
+    teacher: str = _flag(
+        None, str, "run of train_keras.py whose answers are half of what is to be learned (distillation)", metavar="RUN"
+    )
     logdir: str = _flag("tf_logs", str, "folder of TensorBoard logs")
     logrun: str = _flag("latest", _run_name, "name of the run: runs/LOGRUN and LOGDIR/LOGRUN")
     strategy: str = _flag(

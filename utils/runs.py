@@ -58,6 +58,14 @@ class RunFolder:
         files.replace(self.work, self.final)
 
 
+def read_labels(folder):
+    """The labels of a run folder, in the order of its model's answers."""
+    path = Path(folder) / "labels.txt"
+    if not path.exists():
+        raise CourseError(f"{folder} holds no model: train one first (python train_keras.py), or name its run folder")
+    return path.read_text(encoding="utf-8").splitlines()
+
+
 class RunLog:
     """Loss and accuracy by epoch: ``log.csv``, TensorBoard, a line on the terminal.
 

@@ -9,9 +9,10 @@ from utils import audio, datasets, evaluation, flags, models, runs, strategies
 from utils.cli import CourseError
 from utils.frontend import Augment, WaveformAugment
 from utils.labels import LABELS, SILENCE, with_extras
-from utils.quiet import keras
+from utils.quiet import keras, tf
 
 NOISE_CLIPS = 1000  # of the training set's silence, mixed into other clips
+TEACHER_SHARE = 0.5  # of what is to be learned, if there is a teacher
 
 
 def parse_settings(script, description, arguments=None, check=None):
@@ -131,6 +132,53 @@ def network_inputs(sets, as_log_mel, store_folder, spare_folder):
     if folder != store_folder:
         print(f"{store_folder} is read-only: log-mel spectrograms are kept in {folder} for this run")
     return tuple(datasets.log_mel_set(sets[name], folder) for name in ("train", "cv"))
+
+
+def make_changes(settings, train):
+    """What is done to each batch of a training set: augmentation, a teacher's answers, or None."""
+    strength = flags.RECIPES[settings.recipe].strength
+    augment = make_augment(train, settings.seed, strength) if settings.augment else None
+    return teach(augment, load_teacher(settings.teacher, train)) if settings.teacher else augment
+
+
+def load_teacher(folder, train):
+    """Network of a run of ``train_keras.py`` that takes what a training set holds."""
+    path = Path(folder) / "model.keras"
+    if not path.exists():
+        raise CourseError(f"--teacher {folder} holds no model.keras: name the folder of a run of train_keras.py")
+    if runs.read_labels(folder) != list(train.label_order):
+        raise CourseError(f"--teacher {folder} has learned other labels than those of these clips")
+    with tf.device("CPU"):  # as what is done to batches
+        teacher = keras.saving.load_model(path, compile=False, safe_mode=True)
+    if train.inputs[0].shape[1:] == (audio.CLIP_SAMPLES,):
+        return teacher
+    if not models.has_front_end(teacher):
+        raise CourseError(f"--teacher {folder} takes waveforms, and the network it is to teach log-mel spectrograms")
+    return models.learning_part(teacher)
+
+
+def teach(augment, teacher):
+    """Augmentation whose labels are half what a trained network says of the augmented clip: distillation.
+
+    Parameters
+    ----------
+    augment : callable or None
+        See :func:`make_augment`.
+    teacher : keras.Model
+        Takes what ``augment`` gives; ends in logits.
+
+    References
+    ----------
+    Hinton et al. (2015), Distilling the Knowledge in a Neural Network, arXiv:1503.02531; with a teacher of the same
+    size, Furlanello et al. (2018), Born-Again Neural Networks, arXiv:1805.04770.
+    """
+
+    def change(X, y, moment):
+        if augment:
+            X, y = augment(X, y, moment)
+        return X, (1 - TEACHER_SHARE) * y + TEACHER_SHARE * tf.nn.softmax(teacher(X, training=False))
+
+    return change
 
 
 def make_augment(train, seed, strength):
