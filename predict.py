@@ -1,50 +1,31 @@
-"""Recognise spoken commands in wav files.
+"""Recognise spoken commands in wav files, in long recordings, or at the microphone.
 
     python predict.py data/main/test/yes                      every wav of a folder
     python predict.py --model runs/latest me.wav you.wav
+    python predict.py --stream long.wav                       every word in it, with its time
+    python predict.py --listen                                the microphone, until Ctrl-C
     python predict.py --submission submission.csv             data/raw/test/audio, for Kaggle
+    python predict.py --check submission.csv                  whether Kaggle would accept it
 
-Any rate and length will do: sounds are resampled to 16 kHz, and the loudest second is heard.
+Any rate and length will do: sounds are resampled to 16 kHz. Without --stream, the loudest second is heard.
 """
 
 import argparse
 import csv
-import functools
 import itertools
+import json
 import sys
 from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, evaluation
+from utils import audio, cli, evaluation, files
 from utils.cli import CourseError
 from utils.labels import SILENCE
 
 TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
-MODELS = ("model.keras", "saved_model")  # of train_keras.py, of train_tensorflow.py
 BATCH_CLIPS = 256
-
-
-def load_model(folder):
-    """Model of a run folder: a function from waveforms (n, 16000) to probabilities, and their labels."""
-    from utils import networks  # noqa: F401  registers our layers for loading
-    from utils.quiet import keras, tf
-
-    path = next((Path(folder) / name for name in MODELS if (Path(folder) / name).exists()), None)
-    if path is None:
-        raise CourseError(f"{folder} holds no model: train one first (python train_keras.py), or name its run folder")
-    labels = (Path(folder) / "labels.txt").read_text(encoding="utf-8").splitlines()
-    if path.is_dir():
-        model = tf.saved_model.load(path)
-    else:
-        whole = keras.saving.load_model(path, compile=False, safe_mode=True)
-        model = functools.partial(whole, training=False)
-    softmax = tf.function(lambda waveforms: tf.nn.softmax(model(waveforms)))
-    n_labels = softmax(tf.zeros((1, audio.CLIP_SAMPLES))).shape[-1]
-    if n_labels != len(labels):
-        raise CourseError(f"{folder}/labels.txt lists {len(labels)} labels, the model has {n_labels}")
-    return lambda waveforms: softmax(waveforms).numpy(), labels
 
 
 def find_wavs(paths):
@@ -63,7 +44,7 @@ def find_wavs(paths):
     return list(dict.fromkeys(found))
 
 
-def recognise(predict, labels, paths):
+def recognise(recogniser, paths):
     """Label and probability of each file, in order.
 
     Yields
@@ -72,7 +53,7 @@ def recognise(predict, labels, paths):
         File, label, its probability, and why the file could not be read (then the label is
         ``silence`` and the probability NaN).
     """
-    remaining = iter(cli.progress(paths, desc="recognising", unit="clip"))
+    remaining = iter(paths)
     while batch := list(itertools.islice(remaining, BATCH_CLIPS)):
         clips, reasons = np.zeros((len(batch), audio.CLIP_SAMPLES), np.int16), [None] * len(batch)
         for index, path in enumerate(batch):
@@ -80,10 +61,20 @@ def recognise(predict, labels, paths):
                 clips[index] = audio.read_loudest_second(path)
             except audio.WavError as reason:
                 reasons[index] = str(reason)
-        probabilities = predict(audio.to_waveform(clips))
+        probabilities = recogniser(audio.to_waveform(clips))
         for path, row, reason in zip(batch, probabilities, reasons):
             best = int(row.argmax())
-            yield (path, SILENCE, float("nan"), reason) if reason else (path, labels[best], float(row[best]), None)
+            label = recogniser.labels[best]
+            yield (path, SILENCE, float("nan"), reason) if reason else (path, label, float(row[best]), None)
+
+
+def read_sample(path=SAMPLE_SUBMISSION):
+    """File names of Kaggle's sample submission, in order; None where there is none."""
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            return [row["fname"] for row in csv.DictReader(file)]
+    except (FileNotFoundError, KeyError):
+        return None
 
 
 def submission_order(paths):
@@ -91,45 +82,162 @@ def submission_order(paths):
     by_name = {path.name: path for path in paths}
     if len(by_name) < len(paths):
         raise CourseError("two clips have the same name: a submission has one row for each name")
+    names = read_sample()
+    return [by_name[name] for name in names] if names and set(names) == set(by_name) else paths
+
+
+def write_submission(path, recogniser, paths):
+    """Write a submission, going on where a killed run of the same model and clips has stopped.
+
+    Until it is whole, its rows lie in a hidden file beside it.
+
+    Returns
+    -------
+    int
+        Clips that could not be read.
+    """
+    path = Path(path)
+    partial = path.with_name(f".{path.name}.rows")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    key = json.dumps({"model": recogniser.fingerprint, "clips": evaluation.hash_names(map(str, paths))}) + "\n"
+    rows = read_rows(partial, key)
+    if rows:
+        print(f"going on after {len(rows)} of {len(paths)} clips")
+    files.write_text(partial, key + "".join(rows))
+    remaining = paths[len(rows) :]
+    with (
+        open(partial, "a", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        cli.progress(total=len(paths), initial=len(rows), desc="recognising", unit="clip") as bar,
+    ):
+        for clip, label, _, reason in recognise(recogniser, remaining):
+            rows.append(json.dumps([clip.name, label, reason]) + "\n")
+            file.write(rows[-1])
+            bar.update()
+            if bar.n % BATCH_CLIPS == 0:
+                file.flush()
+    answers = [json.loads(row) for row in rows]
+    evaluation.write_submission(path, [(name, label) for name, label, _ in answers])
+    partial.unlink()
+    for name, _, reason in answers:
+        if reason:
+            print(cli.printable(f"{name}: not read, {reason}"), file=sys.stderr)
+    print(f"{path}: {len(answers)} rows")
+    return sum(reason is not None for _, _, reason in answers)
+
+
+def read_rows(partial, key):
+    """Whole rows of a submission that was begun with the same key."""
     try:
-        with open(SAMPLE_SUBMISSION, encoding="utf-8", newline="") as file:
-            names = [row["fname"] for row in csv.DictReader(file)]
-    except (FileNotFoundError, KeyError):
-        return paths
-    return [by_name[name] for name in names] if set(names) == set(by_name) else paths
+        with open(partial, encoding="utf-8", errors="surrogateescape", newline="") as file:
+            first, *rows = file.readlines()
+    except (FileNotFoundError, ValueError):
+        return []
+    return [row for row in rows if row.endswith("\n")] if first == key else []
+
+
+def check(path):
+    """Say whether Kaggle would accept a submission; 1 if not."""
+    names = read_sample()
+    problems = evaluation.check_submission(path, names)
+    for problem in problems:
+        print(cli.printable(f"{path}: {problem}"), file=sys.stderr)
+    if not problems:
+        known = "its names too" if names else f"but for its names: {SAMPLE_SUBMISSION} is missing"
+        print(f"{path}: Kaggle would accept it ({known})")
+    return 1 if problems else 0
+
+
+def hear_file(recogniser, path):
+    """Print every word in a sound file of any length, with its time."""
+    from utils.stream import Stream
+
+    stream, n_samples = Stream(recogniser), 0
+    if not Path(path).exists():
+        raise CourseError(f"{path} does not exist")
+    try:
+        for block in audio.read_blocks(path):
+            n_samples += len(block)
+            print_detections(stream.feed(block))
+    except audio.WavError as reason:
+        raise CourseError(f"{path}: {reason}") from reason
+    print_detections(stream.finish())
+    print(f"{path}: {n_samples / audio.SAMPLE_RATE:.1f} s heard", file=sys.stderr)
+
+
+def hear_microphone(recogniser):
+    """Print every word said into the microphone, until it is interrupted."""
+    from utils import microphone
+    from utils.stream import Stream
+
+    stream = Stream(recogniser)
+    with microphone.blocks() as blocks:
+        print(f"listening for {', '.join(recogniser.labels[:-2])}; Ctrl-C ends", file=sys.stderr)
+        for block in blocks:
+            print_detections(stream.feed(block))
+
+
+def print_detections(detections):
+    """A line each, at once."""
+    for detection in detections:
+        print(f"{detection.seconds:9.2f} s  {detection.label:<8}  {detection.probability:.3f}", flush=True)
 
 
 def main(arguments=None):
-    """Print a line for each file, or write a submission; 1 if a file could not be read."""
+    """Print a line for each file or word, or write a submission; 1 if a file could not be read."""
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="*", metavar="WAV_OR_FOLDER", help="what to recognise")
-    parser.add_argument("--model", default="runs/latest", help="run folder (default: runs/latest)")
-    parser.add_argument("--submission", metavar="CSV", help=f"write fname,label rows (of {TEST_AUDIO} by default)")
+    parser.add_argument("--model", help="run folder (default: runs/latest, or pretrained where there is none)")
     parser.add_argument("--said", action="store_true", help="add what was said: the name of the clip's folder")
+    jobs = parser.add_mutually_exclusive_group()
+    jobs.add_argument("--submission", metavar="CSV", help=f"write fname,label rows (of {TEST_AUDIO} by default)")
+    jobs.add_argument("--check", metavar="CSV", help="say whether Kaggle would accept a submission")
+    jobs.add_argument("--stream", metavar="FILE", help="find every word in a recording of any length")
+    jobs.add_argument("--listen", action="store_true", help="find every word said into the microphone")
     options = parser.parse_args(arguments)
-    if not options.paths and not options.submission:
+    if options.check:
+        return check(options.check)
+    if not (options.paths or options.submission or options.stream or options.listen):
         parser.error("name a wav file or a folder of them")
-    paths = find_wavs(options.paths or [TEST_AUDIO])
+    if options.paths and (options.stream or options.listen):
+        parser.error(f"--stream and --listen take no further files: {options.paths[0]}")
+    paths = []
+    if not (options.stream or options.listen):
+        paths = find_wavs(options.paths or [TEST_AUDIO])
     if options.submission:
         paths = submission_order(paths)
-    predict, labels = load_model(options.model)
-
-    rows, unread = [], 0
-    for path, label, probability, reason in recognise(predict, labels, paths):
-        if reason:
-            unread += 1
-            print(cli.printable(f"{path}: not read, {reason}"), file=sys.stderr)
-        if options.submission:
-            rows.append((path.name, label))
-        else:
-            said = f"{path.parent.name:<10}" if options.said else ""
-            print(cli.printable(f"{path}  {said}{label:<8}  {probability:.3f}"))
+    recogniser = load_recogniser(options.model)
+    if options.stream:
+        return hear_file(recogniser, options.stream)
+    if options.listen:
+        return hear_microphone(recogniser)
     if options.submission:
-        evaluation.write_submission(options.submission, rows)
-        print(f"{options.submission}: {len(rows)} rows")
+        unread = write_submission(options.submission, recogniser, paths)
+    else:
+        unread = print_answers(recogniser, paths, options.said)
     if unread:
         print(f"{unread} of {len(paths)} clips could not be read and count as silence", file=sys.stderr)
     return 1 if unread else 0
+
+
+def load_recogniser(folder):
+    """The model of a run folder; which one it is, if none was named and there is no run."""
+    from utils import recogniser  # TensorFlow takes seconds to import, and is not needed to refuse a bad call
+
+    if not folder and recogniser.find_folder() == recogniser.PRETRAINED:
+        print("no run in runs/latest: the network in pretrained/ answers (see its README.md)", file=sys.stderr)
+    return recogniser.load(folder)
+
+
+def print_answers(recogniser, paths, said):
+    """A line for each file; how many could not be read."""
+    unread = 0
+    for path, label, probability, reason in recognise(recogniser, cli.progress(paths, desc="recognising", unit="clip")):
+        if reason:
+            unread += 1
+            print(cli.printable(f"{path}: not read, {reason}"), file=sys.stderr)
+        folder = f"{path.parent.name:<10}" if said else ""
+        print(cli.printable(f"{path}  {folder}{label:<8}  {probability:.3f}"))
+    return unread
 
 
 if __name__ == "__main__":

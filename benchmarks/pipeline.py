@@ -96,16 +96,16 @@ def compute_log_mel(raw, folder):
 def recognise_files(raw, folder):
     """Wav files to labels with an untrained default model; clips."""
     import predict
-    from utils import models
+    from utils import models, recogniser
     from utils.labels import LABELS
 
     models.build_model().save(folder / "model.keras")
     (folder / "labels.txt").write_text("\n".join(LABELS))
     paths = sorted((raw / "train" / "audio").glob("[a-z]*/*.wav"))[:4096]
-    model, labels = predict.load_model(folder)
-    list(predict.recognise(model, labels, paths[:256]))
+    model = recogniser.load(folder)
+    list(predict.recognise(model, paths[:256]))
     _restart_clock()
-    return len(list(predict.recognise(model, labels, paths)))
+    return len(list(predict.recognise(model, paths)))
 
 
 ROWS_OF_TABLE = {

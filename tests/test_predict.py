@@ -7,7 +7,7 @@ import pytest
 from conftest import burst
 
 import predict
-from utils import audio, cli, models
+from utils import audio, cli, models, recogniser
 from utils.labels import LABELS
 from utils.quiet import keras
 
@@ -69,10 +69,10 @@ def test_a_line_for_each_file_with_label_and_probability(folder, capsys):
 
 def test_batches_and_order_do_not_change_the_answer(folder, monkeypatch):
     paths = predict.find_wavs([folder / "data/raw/test/audio"])
-    model, labels = predict.load_model("runs/latest")
-    whole = list(predict.recognise(model, labels, paths))
+    model = recogniser.load("runs/latest")
+    whole = list(predict.recognise(model, paths))
     monkeypatch.setattr(predict, "BATCH_CLIPS", 3)
-    parts = list(predict.recognise(model, labels, paths[::-1]))[::-1]
+    parts = list(predict.recognise(model, paths[::-1]))[::-1]
     assert [row[:2] for row in whole] == [row[:2] for row in parts]
     np.testing.assert_allclose([row[2] for row in whole], [row[2] for row in parts], atol=1e-5)
 

@@ -13,10 +13,9 @@ import pytest
 from conftest import check_refused, kill_after_epoch_2, read_log
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import predict
 import train_keras
 import train_tensorflow
-from utils import audio, cli, features, flags, models, modules, networks, runs
+from utils import audio, cli, features, flags, models, modules, networks, recogniser, runs
 from utils.labels import LABELS
 from utils.quiet import keras, tf
 
@@ -186,14 +185,17 @@ def test_a_run_leaves_what_a_run_of_keras_leaves(single):
 
 
 def test_predict_reads_the_saved_model(single, spoken):
-    """Raw waveforms in; the best weights, evaluated by the moving averages."""
-    recognise, labels = predict.load_model(single / "runs" / "latest")
+    """Raw waveforms in, or log-mel for streams; the best weights, evaluated by the moving averages."""
+    saved = recogniser.load(single / "runs" / "latest")
     network = modules.make_network(models.DEFAULT, 12, 1)
     best = tf.train.latest_checkpoint(single / "runs" / "latest" / "best")
     tf.train.Checkpoint(network=network).restore(best).expect_partial()
     waveforms = spoken[0][0]
-    np.testing.assert_allclose(recognise(waveforms), tf.nn.softmax(network(features.log_mel(waveforms))), atol=1e-5)
-    assert labels == list(LABELS)
+    log_mel = features.log_mel(waveforms)
+    expected = tf.nn.softmax(network(log_mel))
+    np.testing.assert_allclose(saved(waveforms), expected, atol=1e-5)
+    np.testing.assert_allclose(saved.from_log_mel(log_mel), expected, atol=1e-5)
+    assert saved.labels == LABELS
 
 
 def test_a_killed_run_is_resumed_exactly(single, folder):

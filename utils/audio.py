@@ -174,7 +174,7 @@ def read_sound(path, max_samples=None):
         return read_wav(path, max_samples)
     except OtherFormatError:
         blocks, n_samples = [], 0
-        for block in _read_blocks(path):
+        for block in read_blocks(path):
             blocks.append(block)
             n_samples += len(block)
             if max_samples is not None and n_samples >= max_samples:
@@ -198,11 +198,11 @@ def read_loudest_second(path):
     except OtherFormatError:
         samples = None
     if samples is None or len(samples) > _BLOCK_VALUES:
-        return _find_loudest(_read_blocks(path))
+        return _find_loudest(read_blocks(path))
     return loudest_second(samples)
 
 
-def _read_blocks(path):
+def read_blocks(path):
     """Int16 blocks at 16 kHz of any sound file, none of them long."""
     import soundfile  # both only where a file needs them
     import soxr

@@ -1,6 +1,8 @@
 """How good a model is, and how sure that is: scores, intervals, the submission file."""
 
+import csv
 import hashlib
+from collections import Counter
 
 import numpy as np
 
@@ -126,3 +128,46 @@ def write_submission(path, rows):
         File name and label.
     """
     files.write_csv(path, ("fname", "label"), rows)
+
+
+def check_submission(path, names=None, labels=LABELS):
+    """What Kaggle would refuse in a submission: nothing, if it can be submitted.
+
+    Parameters
+    ----------
+    path : str or Path
+    names : sequence of str, optional
+        The clips it should answer, as in Kaggle's ``sample_submission.csv``.
+    labels : sequence of str
+
+    Returns
+    -------
+    list of str
+        One line for each kind of problem, with an example.
+    """
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            header, *rows = list(csv.reader(file)) or [[]]
+    except (OSError, ValueError, csv.Error) as error:
+        return [f"cannot be read as a table ({getattr(error, 'strerror', None) or error})"]
+    problems = []
+    if header != ["fname", "label"]:
+        problems.append(f"its header is {','.join(header)!r} instead of 'fname,label'")
+    torn = [line for line, row in enumerate(rows, start=2) if len(row) != 2]
+    if torn:
+        problems.append(f"{len(torn)} rows are not a name and a label, the first in line {torn[0]}")
+    rows = [row for row in rows if len(row) == 2]
+    strange = [row for row in rows if row[1] not in labels]
+    if strange:
+        problems.append(f"{len(strange)} rows have no such label as {strange[0][1]!r} ({strange[0][0]})")
+    counts = Counter(name for name, _ in rows)
+    twice = [name for name, count in counts.items() if count > 1]
+    if twice:
+        problems.append(f"{len(twice)} clips have several rows, such as {twice[0]}")
+    if names is not None:
+        missing, extra = [name for name in names if name not in counts], sorted(set(counts) - set(names))
+        if missing:
+            problems.append(f"{len(missing)} of {len(names)} clips have no row, such as {missing[0]}")
+        if extra:
+            problems.append(f"{len(extra)} rows are of no clip of the test, such as {extra[0]}")
+    return problems

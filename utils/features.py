@@ -76,23 +76,31 @@ def _triangles(edges_hz, n_fft):
     return np.maximum(0, np.minimum(rising, falling)).astype(np.float32)
 
 
+def _group(weights):
+    """Filters (FFT bins, mel bins) in groups: (first filter, last + 1, first FFT bin, last + 1, weights)."""
+    groups, size = [], weights.shape[1] // MEL_GROUPS
+    for first in range(0, weights.shape[1], size):
+        bins = np.flatnonzero(weights[:, first : first + size].any(axis=1))
+        low, high = bins[0], bins[-1] + 1
+        part = np.ascontiguousarray(weights[low:high, first : first + size])
+        groups.append((first, first + size, low, high, part))
+    return groups
+
+
+@cache
+def mel_groups():
+    """The same in groups, which take a seventh of the room: (first FFT bin, last + 1, weights)."""
+    return [(low, high, weights) for _, _, low, high, weights in _group(mel_weights())]
+
+
 @cache
 def _long_mel_groups():
-    """Librosa's mel filters (Slaney 1998: linear to 1 kHz, then logarithmic; area 1), in groups.
-
-    Each is (first filter, last filter + 1, first FFT bin, last bin + 1, weights).
-    """
+    """Librosa's mel filters (Slaney 1998: linear to 1 kHz, then logarithmic; area 1), in groups."""
     step, log_step = 200 / 3, np.log(6.4) / 27  # hertz a mel below 1 kHz = 15 mel, factor a mel above
     mels = np.linspace(0, 15 + np.log(SAMPLE_RATE / 2 / 1000) / log_step, LONG_MELS + 2)
     edges_hz = np.where(mels < 15, step * mels, 1000 * np.exp(log_step * (mels - 15)))
     weights = _triangles(edges_hz, LONG_FFT) * (2 / (edges_hz[2:] - edges_hz[:-2])).astype(np.float32)
-    groups = []
-    for first in range(0, LONG_MELS, LONG_MELS // MEL_GROUPS):
-        last = first + LONG_MELS // MEL_GROUPS
-        bins = np.flatnonzero(weights[:, first:last].any(axis=1))
-        low, high = bins[0], bins[-1] + 1
-        groups.append((first, last, low, high, np.ascontiguousarray(weights[low:high, first:last])))
-    return groups
+    return _group(weights)
 
 
 def log_mel(waveforms):
@@ -113,13 +121,13 @@ def log_mel(waveforms):
     ValueError
         If the waveforms have another shape or type, are none, or are not finite.
     """
-    window, weights = hann_window(FRAME_LENGTH), mel_weights()
+    return _in_batches(log_mel_frames, waveforms)
 
-    def compute(batch):
-        power = _power_spectra(batch, window, HOP_LENGTH, N_FFT)
-        return np.log(power @ weights + np.float32(ENERGY_FLOOR))
 
-    return _in_batches(compute, waveforms)
+def log_mel_frames(waveforms):
+    """The same for waveforms of any length, without the checks: shape (n, n_frames, 40)."""
+    power = _power_spectra(waveforms, hann_window(FRAME_LENGTH), HOP_LENGTH, N_FFT)
+    return np.log(power @ mel_weights() + np.float32(ENERGY_FLOOR))
 
 
 def mel_spectrogram(waveforms):

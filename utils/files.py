@@ -81,16 +81,21 @@ def new_folder(target):
         replace(partial, target)
 
 
-def write_text(path, text):
-    """Write a text file (UTF-8, and file names in whatever they are) in one step: readers see old or new content."""
+def write_bytes(path, content):
+    """Write a file in one step: readers see old or new content."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
     try:
-        partial.write_text(text, encoding="utf-8", errors="surrogateescape", newline="\n")
+        partial.write_bytes(content)
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_text(path, text):
+    """Write a text file (UTF-8, and file names in whatever they are) in one step."""
+    write_bytes(path, text.encode("utf-8", errors="surrogateescape"))
 
 
 def write_csv(path, header, rows):

@@ -23,7 +23,8 @@ def log_mel(waveforms):
     frames = tf.concat([hops[:, i : i + N_FRAMES] for i in range(n_hops)], axis=2)
     spectra = tf.signal.rfft(frames * features.hann_window(FRAME_LENGTH), [N_FFT])
     power = tf.square(tf.math.real(spectra)) + tf.square(tf.math.imag(spectra))
-    return tf.math.log(tf.matmul(power, features.mel_weights()) + ENERGY_FLOOR)
+    mels = [tf.matmul(power[..., low:high], weights) for low, high, weights in features.mel_groups()]
+    return tf.math.log(tf.concat(mels, axis=2) + ENERGY_FLOOR)
 
 
 @keras.saving.register_keras_serializable(package="course")

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.audio import CLIP_SAMPLES
-from utils.features import N_MELS
+from utils.features import N_FRAMES, N_MELS
 from utils.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, log_mel
 from utils.networks import TC_RESNET8_12
 from utils.quiet import keras, tf
@@ -319,11 +319,17 @@ def describe(module):
 
 
 class Recogniser(tf.Module):
-    """What is saved: raw waveforms (batch, 16000) in [-1, 1) to logits (batch, n_labels)."""
+    """What is saved: raw waveforms (batch, 16000) in [-1, 1) to logits (batch, n_labels).
+
+    Networks on log-mel spectrograms can be called from there on, too: ``recognise_log_mel``.
+    """
 
     def __init__(self, network):
         super().__init__()
         self.network = network
+        if takes_log_mel(network):
+            spectrograms = tf.TensorSpec((None, N_FRAMES, N_MELS), tf.float32, name="log_mel")
+            self.recognise_log_mel = tf.function(network, input_signature=[spectrograms])
 
     @tf.function(input_signature=[tf.TensorSpec((None, CLIP_SAMPLES), tf.float32, name="waveforms")])
     def __call__(self, waveforms):

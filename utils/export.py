@@ -1,0 +1,301 @@
+"""A trained model as a small file for phones, boards and servers.
+
+    python -m utils.export runs/latest --to int8              RUN/export/model_int8.tflite
+    python -m utils.export runs/latest --to float int8 onnx saved_model
+    python -m utils.export runs/latest --to int8 --check prize
+
+Each file takes a waveform (float32 in [-1, 1), shape [16000, 1]; a SavedModel any number of them, [n, 16000]) and gives
+probabilities: the front end is inside. A model card is written beside it.
+"""
+
+import argparse
+import multiprocessing
+import sys
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from pathlib import Path
+
+import numpy as np
+
+from utils import audio, cli, datasets, evaluation, files, litert, runs
+from utils.audio import CLIP_SAMPLES
+from utils.cli import CourseError
+
+NAMES = {
+    "float": "model_float.tflite",
+    "int8": "model_int8.tflite",
+    "onnx": "model.onnx",
+    "saved_model": "saved_model",
+}
+CALIBRATION_CLIPS = 512  # of the training set
+ONNX_OPSET = 18
+PRIZE_BYTES = 5_000_000  # of the challenge's special prize; its 200 ms were on a Raspberry Pi 3
+PRIZE_MS = 200.0
+PRIZE_LABELS = 12
+
+
+def export(run, kind, data="data/main/preprocessed"):
+    """Write one exported file of a run, whole or not at all.
+
+    Parameters
+    ----------
+    run : str or Path
+        Run folder of either script.
+    kind : str
+        One of ``NAMES``.
+    data : str or Path
+        Arrays of which int8 takes training clips, to see what values there are.
+
+    Returns
+    -------
+    Path
+
+    Raises
+    ------
+    CourseError
+        If the run holds no model, the data is missing, or the model cannot be converted.
+    """
+    runs.read_labels(run)  # raises for what is no run
+    clips = calibration_clips(data) if kind == "int8" else None
+    path = Path(run) / "export" / NAMES[kind]
+    # Converters leak memory and talk on the error stream: each runs in a process of its own.
+    with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
+        try:
+            pool.submit(_convert, str(run), kind, path, clips).result()
+        except BrokenProcessPool as error:
+            raise CourseError(f"{run}: its conversion to {kind} ended early, perhaps for lack of memory") from error
+    return path
+
+
+def calibration_clips(data):
+    """Waveforms from all over the training set, and no other: shape (n, 16000)."""
+    train = datasets.open_store(data)["train"]
+    n_clips = len(train)
+    wanted = np.unique(np.linspace(0, n_clips - 1, min(CALIBRATION_CLIPS, n_clips)).astype(int))
+    keep = np.zeros(n_clips, bool)
+    keep[wanted] = True
+    return audio.to_waveform(np.concatenate([rows for rows, _ in train.only(keep).blocks()]))
+
+
+def _convert(run, kind, path, clips):
+    """In a process of its own."""
+    from utils import recogniser
+    from utils.quiet import hold_back_notes, tf
+
+    model = recogniser.load(run)
+    if kind == "saved_model":
+        with files.new_folder(path) as folder, hold_back_notes():
+            _save_model(model, folder, tf)
+        return
+
+    def recognise(waveform):
+        return {"probabilities": tf.nn.softmax(model.logits(tf.transpose(waveform)))[0]}
+
+    one_clip = tf.TensorSpec((CLIP_SAMPLES, 1), tf.float32, name="waveform")
+    with hold_back_notes():
+        if kind == "onnx":
+            content = _to_onnx(recognise, one_clip, tf)
+        else:
+            content = _to_litert(tf.function(recognise).get_concrete_function(one_clip), clips, tf)
+    files.write_bytes(path, content)
+
+
+def _save_model(model, folder, tf):
+    waveforms = tf.TensorSpec((None, CLIP_SAMPLES), tf.float32, name="waveforms")
+
+    class Exported(tf.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = getattr(model.logits, "func", model.logits)  # keeps its variables
+
+        @tf.function(input_signature=[waveforms])
+        def recognise(self, waveforms):
+            return {"probabilities": tf.nn.softmax(model.logits(waveforms))}
+
+    exported = Exported()
+    tf.saved_model.save(exported, folder, signatures=exported.recognise)
+
+
+def _to_onnx(recognise, one_clip, tf):
+    import tf2onnx
+
+    onnx, _ = tf2onnx.convert.from_function(tf.function(recognise), input_signature=[one_clip], opset=ONNX_OPSET)
+    return onnx.SerializeToString()
+
+
+def _to_litert(function, clips, tf):
+    def converter():
+        # Without its second argument it freezes the variables, which calibration needs.
+        return tf.lite.TFLiteConverter.from_concrete_functions([function])
+
+    if clips is None:
+        return converter().convert()
+    quantizing = converter()
+    quantizing.optimizations = [tf.lite.Optimize.DEFAULT]
+    quantizing.representative_dataset = lambda: ([clip[:, None]] for clip in clips)
+    # Mel energies span nine powers of ten, of which eight bits would keep two: the front end stays in float32.
+    options = tf.lite.experimental.QuantizationDebugOptions(denylisted_nodes=_front_end(converter().convert()))
+    debugger = tf.lite.experimental.QuantizationDebugger(
+        converter=quantizing, debug_dataset=quantizing.representative_dataset, debug_options=options
+    )
+    return debugger.get_nondebug_quantized_model()
+
+
+def _front_end(content):
+    """Names of what is computed up to the logarithm of mel energies; none in a model without a front end."""
+    from ai_edge_litert.interpreter import Interpreter
+
+    interpreter = Interpreter(model_content=content)
+    names = {tensor["index"]: tensor["name"] for tensor in interpreter.get_tensor_details()}
+    steps = interpreter._get_ops_details()
+    last = max((i for i, step in enumerate(steps) if step["op_name"] == "LOG"), default=-1)
+    return [names[index] for step in steps[: last + 1] for index in step["outputs"]]
+
+
+def open_exported(path):
+    """Function from waveforms (n, 16000) to probabilities (n, n_labels) of an exported file."""
+    path = Path(path)
+    if path.suffix == ".tflite":
+        return litert.LiteRecogniser(path)
+    if path.suffix == ".onnx":
+        return litert.OnnxRecogniser(path)
+    from utils.quiet import tf
+
+    loaded = tf.saved_model.load(path)
+    return lambda waveforms: loaded.recognise(waveforms)["probabilities"].numpy()
+
+
+def check_prize(run, path, data):
+    """What the challenge's special prize asked for, measured: lines to print, and whether all holds.
+
+    The test set is opened, for an accuracy beside that of the model before export.
+    """
+    from utils import recogniser, training
+
+    model, exported = recogniser.load(run), open_exported(path)
+    test = datasets.open_store(data)["test"]
+    before, after = (
+        evaluation.score(
+            test.y.argmax(axis=1),
+            training.predict_labels(lambda X, r=r: r(np.asarray(X)), test),
+            test.names,
+            test.label_order,
+        )
+        for r in (model, exported)
+    )
+    n_bytes, milliseconds = path.stat().st_size, exported.measure_ms()
+    shapes = exported.input["shape"].tolist(), exported.output["shape"].tolist()
+    low, high = after["interval"]
+    checks = [
+        (n_bytes < PRIZE_BYTES, f"size {n_bytes:,} bytes (under {PRIZE_BYTES:,})"),
+        (shapes[0] == [CLIP_SAMPLES, 1], f"input {shapes[0]} (waveform, [{CLIP_SAMPLES}, 1])"),
+        (shapes[1] == [PRIZE_LABELS], f"output {shapes[1]} (probabilities, [{PRIZE_LABELS}])"),
+        (milliseconds < PRIZE_MS, f"latency {milliseconds:.2f} ms a clip on one thread (under {PRIZE_MS:.0f})"),
+    ]
+    lines = [("ok    " if holds else "FAILS ") + text for holds, text in checks]
+    lines.append(
+        f"test accuracy {after['accuracy']:.4f} on {len(test)} clips (95 % interval {low:.3f} to {high:.3f}); "
+        f"before export {before['accuracy']:.4f}"
+    )
+    return lines, all(holds for holds, _ in checks)
+
+
+def write_card(run):
+    """``RUN/export/README.md``: what the exported files are, what they were trained on, how good, for what not."""
+    run = Path(run)
+    config, result = files.read_json(run / "config.json") or {}, files.read_json(run / "result.json") or {}
+    folder = run / "export"
+    made = [name for name in NAMES.values() if (folder / name).exists()]
+    sizes = {name: _size(folder / name) for name in made}
+    low, high = result.get("test_interval", (float("nan"),) * 2)
+    per_label = "\n".join(
+        f"| {label} | {scores['precision']:.3f} | {scores['recall']:.3f} |"
+        for label, scores in result.get("per_label", {}).items()
+    )
+    rows = "\n".join(f"| `{name}` | {size:,} |" for name, size in sizes.items())
+    text = CARD.format(
+        model=result.get("model", "unknown"),
+        parameters=result.get("parameters", 0),
+        macs=result.get("macs", 0) / 1e6,
+        dataset=result.get("dataset", "unknown"),
+        dataset_hash=result.get("dataset_hash", "unknown"),
+        script=config.get("script", "train_keras.py"),
+        recipe=config.get("recipe", "default"),
+        epochs=result.get("epochs", "unknown"),
+        cv=result.get("cv_accuracy", float("nan")),
+        test=result.get("test_accuracy", float("nan")),
+        low=low,
+        high=high,
+        labels=", ".join(runs.read_labels(run)),
+        rows=rows,
+        per_label=per_label,
+    )
+    files.write_text(folder / "README.md", text)
+    return folder / "README.md"
+
+
+def _size(path):
+    inside = path.rglob("*") if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in inside if file.is_file())
+
+
+CARD = """# Model card: spoken commands, `{model}`
+
+Says which of these a second of sound is: {labels}.
+
+| file | bytes |
+| --- | --- |
+{rows}
+
+**Input**: waveform, float32 in [-1, 1) (16-bit counts divided by 32,768), mono, 16 kHz, one second: `[16000, 1]`,
+in a SavedModel `[n, 16000]`. **Output**: probabilities in the order of the labels above. The front end is inside.
+
+**Network**: {parameters:,} parameters, {macs:.1f} M multiply-accumulates a clip. Made by `{script}`, recipe `{recipe}`,
+{epochs} epochs.
+
+**Data**: {dataset} (files {dataset_hash}). Recordings of the TensorFlow Speech Recognition Challenge, if these it was,
+are Speech Commands v0.01 by Pete Warden, Google (arXiv:1804.03209), under Creative Commons BY 4.0: volunteers, mostly
+speakers of English, on their own laptops and phones. No speaker is both in training and in test.
+
+**Scores** (of the model before export): validation accuracy {cv:.4f}; test accuracy {test:.4f} (95 % interval
+{low:.3f} to {high:.3f}). What eight bits cost, `python -m utils.export RUN --to int8 --check prize` measures.
+
+| label | precision | recall |
+| --- | --- | --- |
+{per_label}
+
+**Limits**: single words of that data's kind: English, one second, one speaker close to a microphone. Far speech, other
+languages, music and speech in sentences were not measured. Words it has not been taught are often heard as one that
+sounds alike. Not for anything where a mistake could do harm.
+
+**Licence**: code GPL-3.0. Weights learned from recordings under CC BY 4.0: keep this credit.
+"""
+
+
+def main(arguments=None):
+    """Command line of ``python -m utils.export``."""
+    parser = cli.Parser(
+        prog="python -m utils.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("--to", nargs="+", choices=NAMES, default=["int8"], help="what to make (default: int8)")
+    data = "data/main/preprocessed"
+    parser.add_argument("--path_to_data", default=data, help=f"arrays int8 is calibrated on (default: {data})")
+    parser.add_argument("--check", choices=["prize"], help="measure the LiteRT files by the special prize's rules")
+    options = parser.parse_args(arguments)
+    all_hold = True
+    for kind in dict.fromkeys(options.to):
+        path = export(options.run, kind, options.path_to_data)
+        print(f"{path}: {_size(path):,} bytes")
+        if options.check and path.suffix == ".tflite":
+            lines, holds = check_prize(options.run, path, options.path_to_data)
+            print("\n".join(f"  {line}" for line in lines))
+            all_hold &= holds
+    print(write_card(options.run))
+    return 0 if all_hold else 1
+
+
+if __name__ == "__main__":
+    from utils.export import main  # the process that converts finds its functions under this name
+
+    sys.exit(cli.run(main))

@@ -1,0 +1,75 @@
+"""Exported files, run without TensorFlow: one clip in, a probability for each label out."""
+
+import time
+
+import numpy as np
+
+from utils.audio import CLIP_SAMPLES
+from utils.cli import CourseError
+
+ROUNDS, CLIPS_A_ROUND = 7, 50  # of which latency is the median
+
+
+class LiteRecogniser:
+    """A ``.tflite`` file, by Google's LiteRT on one thread.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+
+    def __init__(self, path):
+        from ai_edge_litert.interpreter import Interpreter
+
+        try:
+            self._interpreter = Interpreter(model_path=str(path), num_threads=1)
+            self._interpreter.allocate_tensors()
+        except (ValueError, RuntimeError) as error:
+            raise CourseError(f"{path} is no LiteRT file that can be run: {str(error).splitlines()[0]}") from error
+        (self.input,), (self.output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+
+    def __call__(self, waveforms):
+        """Probabilities (n, n_labels) of float32 waveforms (n, 16000), clip by clip."""
+        return np.stack([self._recognise(waveform) for waveform in waveforms])
+
+    def _recognise(self, waveform):
+        self._interpreter.set_tensor(self.input["index"], waveform[:, None])
+        self._interpreter.invoke()
+        return self._interpreter.get_tensor(self.output["index"])
+
+    def measure_ms(self):
+        """Milliseconds a clip: median of some rounds."""
+        clip = np.zeros((1, CLIP_SAMPLES), np.float32)
+        return measure_ms(lambda: self(clip))
+
+
+class OnnxRecogniser:
+    """An ``.onnx`` file, by ONNX Runtime on one thread.
+
+    Parameters
+    ----------
+    path : str or Path
+    """
+
+    def __init__(self, path):
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        self._session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        self._input = self._session.get_inputs()[0].name
+
+    def __call__(self, waveforms):
+        """Probabilities (n, n_labels) of float32 waveforms (n, 16000), clip by clip."""
+        return np.stack([self._session.run(None, {self._input: waveform[:, None]})[0] for waveform in waveforms])
+
+
+def measure_ms(call):
+    """Median over some rounds of what a call takes, in milliseconds."""
+    rounds = []
+    for _ in range(ROUNDS):
+        started = time.perf_counter()
+        for _ in range(CLIPS_A_ROUND):
+            call()
+        rounds.append((time.perf_counter() - started) / CLIPS_A_ROUND * 1e3)
+    return float(np.median(rounds))

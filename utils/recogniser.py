@@ -1,0 +1,146 @@
+"""A trained model, ready to use: from the run folder of either script, or the one that comes with the course."""
+
+import functools
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from utils import audio, files, models, runs
+from utils.cli import CourseError
+from utils.features import N_FRAMES, N_MELS
+from utils.quiet import keras, tf
+
+LATEST = runs.RUNS / "latest"
+PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordings; see its README.md
+HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
+
+
+class Recogniser:
+    """What recognises: waveforms to probabilities, and the labels these are of.
+
+    Attributes
+    ----------
+    folder : Path
+    labels : tuple of str
+    logits : callable
+        Tensors, float32 waveforms (n, 16000) in [-1, 1) to logits (n, n_labels).
+    network : callable or None
+        The same from log-mel spectrograms (n, 98, 40) on; None for a model without a front end.
+    """
+
+    def __init__(self, folder, labels, logits, network):
+        self.folder, self.labels, self.logits, self.network = Path(folder), tuple(labels), logits, network
+        self._from_waveforms = _probabilities(logits, (audio.CLIP_SAMPLES,))
+        self._from_log_mel = network and _probabilities(network, (N_FRAMES, N_MELS))
+        n_outputs = self(np.zeros((1, audio.CLIP_SAMPLES), np.float32)).shape[1]
+        if n_outputs != len(self.labels):
+            raise CourseError(f"{folder}/labels.txt lists {len(self.labels)} labels, the model has {n_outputs}")
+
+    def __call__(self, waveforms):
+        """Probabilities (n, n_labels) of float32 waveforms (n, 16000) in [-1, 1)."""
+        return self._from_waveforms(waveforms).numpy()
+
+    @functools.cached_property
+    def fingerprint(self):
+        """Twelve hex digits that name the model's files."""
+        path = _find_model(self.folder)
+        whole = hashlib.sha256()
+        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+            if file.is_file():
+                whole.update(file.name.encode() + file.read_bytes())
+        return whole.hexdigest()[:12]
+
+    def from_log_mel(self, log_mel):
+        """Probabilities (n, n_labels) of log-mel spectrograms (n, 98, 40)."""
+        if self.network is None:
+            raise CourseError(f"{self.folder}: its model takes waveforms, not log-mel spectrograms")
+        return self._from_log_mel(log_mel).numpy()
+
+
+def _probabilities(logits, shape):
+    """Function of a batch of any size: one graph, as tracing one for each size would take longer than the answers."""
+    signature = [tf.TensorSpec((None, *shape), tf.float32)]
+    return tf.function(lambda inputs: tf.nn.softmax(logits(inputs)), input_signature=signature)
+
+
+def find_folder(folder=None):
+    """The folder named, else the run ``latest``, else the network that comes with the course."""
+    if folder:
+        return Path(folder)
+    return LATEST if _find_model(LATEST) else PRETRAINED
+
+
+def list_folders():
+    """All folders that hold a model: runs, the latest first, then the network that comes with the course."""
+    found = [path for path in runs.RUNS.glob("[!.]*") if _find_model(path)]
+    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return [*found, *([PRETRAINED] if PRETRAINED.exists() else [])]
+
+
+def load(folder=None):
+    """Load a model.
+
+    Parameters
+    ----------
+    folder : str or Path, optional
+        See :func:`find_folder`.
+
+    Returns
+    -------
+    Recogniser
+
+    Raises
+    ------
+    CourseError
+        If the folder holds no model, a damaged one, or one whose labels do not fit.
+    """
+    folder = find_folder(folder)
+    labels = runs.read_labels(folder)
+    path = _find_model(folder)
+    if path is None:
+        raise CourseError(f"{folder} holds no model: train one first (python train_keras.py), or name its run folder")
+    try:
+        logits, network = _LOADERS[path.name](path, len(labels))
+    except (ValueError, TypeError, KeyError, OSError) as error:
+        raise CourseError(f"{path} is no model that can be read safely: {_first_line(error)}") from error
+    return Recogniser(folder, labels, logits, network)
+
+
+def _find_model(folder):
+    return next((folder / name for name in _LOADERS if (folder / name).exists()), None)
+
+
+def _first_line(error):
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _load_keras(path, n_labels):
+    return _parts(keras.saving.load_model(path, compile=False, safe_mode=True))
+
+
+def _load_half(path, n_labels):
+    name = (files.read_json(path.with_name("config.json")) or {}).get("model")
+    model = models.build_model(name, n_labels)
+    with np.load(path, allow_pickle=False) as saved:
+        model.set_weights([saved[f"weight_{index}"].astype(np.float32) for index in range(len(saved.files))])
+    return _parts(model)
+
+
+def save_half(folder, model):
+    """Keep a model's weights in 16 bits; the folder's config.json names the model."""
+    weights = {f"weight_{index}": weight.astype(np.float16) for index, weight in enumerate(model.get_weights())}
+    np.savez(Path(folder) / HALF_WEIGHTS, **weights)
+
+
+def _parts(model):
+    network = models.learning_part(model) if models.has_front_end(model) else None
+    return functools.partial(model, training=False), network and functools.partial(network, training=False)
+
+
+def _load_saved_model(path, n_labels):
+    model = tf.saved_model.load(path)
+    return model, getattr(model, "recognise_log_mel", None)
+
+
+_LOADERS = {"model.keras": _load_keras, "saved_model": _load_saved_model, HALF_WEIGHTS: _load_half}

@@ -1,0 +1,237 @@
+"""Continuous recognition: words and their times in audio of any length, as it comes in."""
+
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+
+from utils import audio, features
+from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
+from utils.features import FRAME_LENGTH, HOP_LENGTH, N_FRAMES, N_MELS
+from utils.labels import SILENCE, UNKNOWN
+
+STEP_FRAMES = 5
+STEP_S = STEP_FRAMES * HOP_LENGTH / SAMPLE_RATE  # the network hears the last second every 50 ms
+STEPS_AT_ONCE = 64  # so that memory does not grow with what is fed
+REACH_S = 1.0  # a word may be heard until a second after its end: for so long a part of it is in the window
+
+
+@dataclass(frozen=True)
+class Rule:
+    """When a word counts as heard. Chosen on streams of validation clips by ``python -m benchmarks.streams``.
+
+    As in TensorFlow's ``recognize_commands`` (Warden 2018, arXiv:1804.03209, section 7): probabilities are
+    averaged over some time, and after a word nothing is heard for a while (the refractory time).
+    """
+
+    threshold: float = 0.6
+    smoothing_s: float = 0.3
+    refractory_s: float = 1.0
+
+
+class Detection(NamedTuple):
+    """A word that was heard, and when: at the end of the last second that was listened to."""
+
+    seconds: float
+    label: str
+    probability: float
+
+
+class Decoder:
+    """From probabilities, step by step, to words.
+
+    Parameters
+    ----------
+    labels : sequence of str
+    rule : Rule
+
+    Attributes
+    ----------
+    probabilities : float32 array, shape (n_labels,)
+        Averaged, of the last step.
+    """
+
+    def __init__(self, labels, rule=Rule()):
+        self._labels, self._rule = labels, rule
+        self._keywords = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
+        self._n_smoothed = max(1, round(rule.smoothing_s / STEP_S))
+        self._recent = np.zeros((self._n_smoothed - 1, len(labels)), np.float32)
+        self._step, self._deaf_until = 0, 0
+        self.probabilities = np.zeros(len(labels), np.float32)
+
+    def decode(self, rows):
+        """Words heard in the next steps, probabilities (n, n_labels): a list of Detection."""
+        rows = np.concatenate([self._recent, rows])
+        n_steps = len(rows) - len(self._recent)
+        if n_steps == 0:
+            return []
+        self._recent = rows[n_steps:]
+        # Added up row by row: in whatever pieces they come, the sums are the same to the last bit.
+        smoothed = sum(rows[i : i + n_steps] for i in range(self._n_smoothed)) / self._n_smoothed
+        self.probabilities = smoothed[-1]
+        first, self._step = self._step, self._step + n_steps
+        best = np.array(self._keywords)[smoothed[:, self._keywords].argmax(axis=1)]
+        sure = smoothed[np.arange(n_steps), best]
+        found = []
+        for i in np.flatnonzero(sure >= self._rule.threshold):
+            if first + i >= self._deaf_until:
+                # The first window is the second without sound that goes ahead.
+                found.append(Detection(float((first + i) * STEP_S), self._labels[best[i]], float(sure[i])))
+                self._deaf_until = first + i + self._rule.refractory_s / STEP_S
+        return found
+
+
+class Stream:
+    """Hears keywords in samples that are fed in pieces of any size; how they are cut changes nothing.
+
+    A log-mel frame is computed once, whatever number of windows it is in.
+
+    Parameters
+    ----------
+    recogniser : recogniser.Recogniser
+    rule : Rule
+
+    Attributes
+    ----------
+    decoder : Decoder
+    """
+
+    def __init__(self, recogniser, rule=Rule()):
+        self._recogniser = recogniser
+        self.decoder = Decoder(recogniser.labels, rule)
+        # A second without sound goes ahead, so that the first word is heard like any other.
+        self._samples = np.zeros(CLIP_SAMPLES, np.int16)
+        self._frames = np.empty((0, N_MELS), np.float32)
+
+    def feed(self, samples):
+        """Words heard in the next samples.
+
+        Parameters
+        ----------
+        samples : int16 array, shape (n,)
+            At 16 kHz.
+
+        Returns
+        -------
+        list of Detection
+        """
+        return [word for rows in self.listen(samples) for word in self.decoder.decode(rows)]
+
+    def finish(self):
+        """Words heard at the very end, where some silence is needed to hear them out."""
+        return self.feed(np.zeros(CLIP_SAMPLES // 2, np.int16))
+
+    def listen(self, samples):
+        """Probabilities (n_steps, n_labels) of the next samples, some steps at a time."""
+        samples = np.asarray(samples)
+        if samples.dtype != np.int16 or samples.ndim != 1:
+            raise ValueError(f"expected int16 of one dimension, got {samples.dtype} of {samples.ndim}")
+        most = STEPS_AT_ONCE * STEP_FRAMES * HOP_LENGTH
+        for start in range(0, len(samples), most):
+            windows = self._windows(samples[start : start + most])
+            if len(windows):
+                yield self._recogniser.from_log_mel(windows)
+
+    def _windows(self, samples):
+        """Log-mel spectrograms (n_steps, 98, 40) that have become whole with the next samples."""
+        samples = np.concatenate([self._samples, samples])
+        n_frames = max(0, 1 + (len(samples) - FRAME_LENGTH) // HOP_LENGTH)
+        self._samples = samples[n_frames * HOP_LENGTH :]
+        frames = self._frames
+        if n_frames:
+            heard = samples[: FRAME_LENGTH + (n_frames - 1) * HOP_LENGTH]
+            frames = np.concatenate([frames, features.log_mel_frames(audio.to_waveform(heard)[None])[0]])
+        n_steps = max(0, 1 + (len(frames) - N_FRAMES) // STEP_FRAMES)
+        self._frames = frames[n_steps * STEP_FRAMES :]
+        starts = STEP_FRAMES * np.arange(n_steps)
+        return frames[starts[:, None] + np.arange(N_FRAMES)]
+
+
+class Word(NamedTuple):
+    """A word of a made stream: what it is, and from when to when it is said, in seconds."""
+
+    label: str
+    start: float
+    end: float
+
+
+def find_word(clip, range_db=25.0):
+    """First and last sample of what is said in a clip: all 10 ms that are less than 25 dB below the loudest."""
+    blocks = np.square(clip[: len(clip) // HOP_LENGTH * HOP_LENGTH].astype(np.float64)).reshape(-1, HOP_LENGTH).mean(1)
+    loud = np.flatnonzero(blocks >= blocks.max() * 10 ** (-range_db / 10))
+    return loud[0] * HOP_LENGTH, (loud[-1] + 1) * HOP_LENGTH
+
+
+def make_stream(clips, labels, background, snr_db, rng, gap_s=(1.5, 4.0)):
+    """A long recording with known words: clips in random order over background noise.
+
+    Parameters
+    ----------
+    clips : int16 array, shape (n, 16000)
+    labels : sequence of str, length n
+    background : int16 array, shape (m, 16000)
+        Seconds of noise, put one after the other in random order.
+    snr_db : float
+        Of the mean power of the clips over that of the noise.
+    rng : numpy.random.Generator
+    gap_s : (float, float)
+        Seconds between two clips.
+
+    Returns
+    -------
+    int16 array
+    list of Word
+    """
+    order = rng.permutation(len(clips))
+    gaps = (rng.uniform(*gap_s, len(order)) * SAMPLE_RATE).astype(int)
+    starts = np.cumsum(gaps) + CLIP_SAMPLES * np.arange(len(order))
+    n_samples = int(starts[-1]) + 3 * CLIP_SAMPLES
+    pieces = rng.integers(0, len(background), n_samples // CLIP_SAMPLES + 1)
+    mixed = audio.to_waveform(background[pieces].reshape(-1)[:n_samples])
+    power = np.mean(np.square(audio.to_waveform(clips))) / np.mean(np.square(audio.to_waveform(background)))
+    mixed *= np.sqrt(power * 10 ** (-snr_db / 10))
+    words = []
+    for start, index in zip(starts, order):
+        mixed[start : start + CLIP_SAMPLES] += audio.to_waveform(clips[index])
+        first, last = find_word(clips[index])
+        words.append(Word(labels[index], (start + first) / SAMPLE_RATE, (start + last) / SAMPLE_RATE))
+    return np.clip(np.round(mixed * 32768), -32768, 32767).astype(np.int16), words
+
+
+def score_stream(detections, words, seconds):
+    """How well the keywords of a stream were heard, as the field counts it.
+
+    Parameters
+    ----------
+    detections : sequence of Detection
+    words : sequence of Word
+        In order of time. Those that are ``unknown`` should not be heard.
+    seconds : float
+        Length of the stream.
+
+    Returns
+    -------
+    dict
+        ``matched`` and ``wrong``: shares of the keywords first heard as themselves, and as another one;
+        ``false_alarms`` and ``false_alarms_per_hour``: what was heard where no keyword was said, or once more for
+        the same one;
+        ``latency_s``: median time from a word's end to its detection.
+    """
+    keywords = [word for word in words if word.label not in (SILENCE, UNKNOWN)]
+    first, alarms = {}, 0
+    for detection in detections:
+        near = [i for i, word in enumerate(keywords) if word.start <= detection.seconds <= word.end + REACH_S]
+        if near and near[0] not in first:
+            first[near[0]] = detection
+        else:
+            alarms += 1
+    right = [i for i, detection in first.items() if detection.label == keywords[i].label]
+    late = [first[i].seconds - keywords[i].end for i in right]
+    return {
+        "keywords": len(keywords),
+        "matched": len(right) / len(keywords),
+        "wrong": (len(first) - len(right)) / len(keywords),
+        "false_alarms": alarms,
+        "false_alarms_per_hour": alarms / seconds * 3600,
+        "latency_s": float(np.median(late)) if late else float("nan"),
+    }
