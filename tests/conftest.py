@@ -1,7 +1,12 @@
 """Data for the tests: tiny made wavs, built-in voices, and the real recordings where they are."""
 
+import contextlib
 import csv
+import shutil
 import signal
+import subprocess
+import time
+import urllib.request
 import zipfile
 from pathlib import Path
 
@@ -13,12 +18,14 @@ from utils import audio, cli, sources, voices
 from utils.labels import KEYWORDS
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "recordings" / "tensorflow-speech-recognition-challenge.zip"
+PATIENCE = 60  # seconds for a server to answer, and for a page to show what it should
 SPEAKERS = [f"{number:08x}" for number in range(10)]
 
 
 def pytest_addoption(parser):
-    """What the README's pictures of TensorBoard are made with."""
+    """What the README's pictures are made with."""
     parser.addoption("--runs", metavar="FOLDER", help="logs of runs keras and tensorflow, to be photographed")
+    parser.addoption("--photographs", metavar="FOLDER", help="where to keep pictures of the page")
 
 
 def burst(seed, n_samples=1600):
@@ -96,6 +103,34 @@ def real_clips(real_raw):
     """Some 200 waveforms of them."""
     paths = sorted((real_raw / "train" / "audio").glob("[a-z]*/*.wav"))[::33]
     return audio.to_waveform(np.stack([audio.fit_second(audio.read_wav(path, audio.CLIP_SAMPLES)) for path in paths]))
+
+
+@contextlib.contextmanager
+def serving(command, url, **settings):
+    """A server that has answered once, until the block ends."""
+    server = subprocess.Popen(command, **settings)
+    try:
+        for _ in range(PATIENCE):
+            assert server.poll() is None, f"the server of {url} ended: is something else on its port?"
+            with contextlib.suppress(OSError), urllib.request.urlopen(url):
+                break
+            time.sleep(1)
+        else:
+            pytest.fail(f"{url} did not answer")
+        yield server
+    finally:
+        server.terminate()
+        server.wait()
+
+
+def start_browser(playwright, *flags):
+    """Headless Chromium of this machine; a test that needs one is passed over where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    browser = next(filter(None, map(shutil.which, names)), None)
+    if not browser:
+        pytest.skip("no Chromium on this machine")
+    # A browser of root, as in a container, has no sandbox.
+    return playwright.chromium.launch(executable_path=browser, args=["--no-sandbox", *flags])
 
 
 def read_log(run):

@@ -9,7 +9,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 
-from utils import evaluation, features, plots
+from utils import evaluation, features, plots, stream
 
 SECOND = np.arange(16_000) / 16_000
 
@@ -177,3 +177,27 @@ def test_how_sure_stands_beside_how_often_right(ax):
 
 def test_a_confidence_of_one_belongs_to_the_last_bin():
     assert evaluation.calibration([0.91, 1.0], [True, False]) == [(pytest.approx(0.955), 0.5, 2)]
+
+
+def test_words_and_detections_stand_at_their_seconds(ax):
+    words, heard = [stream.Word("yes", 1.0, 1.5)], [stream.Detection(1.8, "no", 0.9)]
+    plots.plot_detections(ax, np.sin(np.arange(48_000) / 10).astype(np.float32), words, heard)
+    assert [text.get_text().strip() for text in ax.texts] == ["yes", "no"]
+    assert ax.texts[0].get_position()[0] == pytest.approx(1.25)
+    assert ax.lines[-1].get_xdata()[0] == pytest.approx(1.8)
+    assert ax.get_xlim() == pytest.approx((0, 3))
+
+
+def test_probabilities_over_time_name_the_labels_that_matter(ax):
+    rows = np.zeros((40, 3))
+    rows[20, 1] = 0.9
+    plots.plot_probabilities(ax, rows, ("a", "b", "c"), 0.05, threshold=0.5)
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b"]
+    assert ax.lines[1].get_xdata()[20] == pytest.approx(1.0)
+    assert "probability" in ax.get_ylabel()
+
+
+def test_the_trade_off_is_in_per_cent_and_alarms_an_hour(ax):
+    plots.plot_trade(ax, {"quiet": [(0.3, 40.0, 0.9), (0.9, 2.0, 0.5)]})
+    np.testing.assert_allclose(ax.lines[0].get_xydata(), [[40, 10], [2, 50]])
+    assert [text.get_text() for text in ax.texts] == ["0.30", "0.90"]

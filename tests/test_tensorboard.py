@@ -4,19 +4,16 @@ pytest tests/test_tensorboard.py --runs tf_logs     photographs runs that are th
 """
 
 import re
-import shutil
 import subprocess
 import sys
-import time
-import urllib.request
 from pathlib import Path
 
 import pytest
+from conftest import PATIENCE, serving, start_browser
 from playwright.sync_api import expect, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 URL = "http://127.0.0.1:6006"
-PATIENCE = 60  # seconds for a page to show what it should
 
 
 @pytest.fixture(scope="module")
@@ -34,35 +31,14 @@ def logs(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def page(logs):
     """A browser's page, with TensorBoard running."""
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not browser:
-        pytest.skip("no Chromium on this machine")
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", logs, "--host", "127.0.0.1", "--port", "6006"]
-    server = subprocess.Popen(command)
-    try:
-        wait_for(server)
-        with sync_playwright() as playwright:
-            # A browser of root, as in a container, has no sandbox.
-            opened = playwright.chromium.launch(executable_path=browser, args=["--no-sandbox"])
-            page = opened.new_page(viewport={"width": 1400, "height": 1100})
-            page.set_default_timeout(1000 * PATIENCE)
-            expect.set_options(timeout=1000 * PATIENCE)
-            yield page
-            opened.close()
-    finally:
-        server.terminate()
-        server.wait()
-
-
-def wait_for(server):
-    for _ in range(PATIENCE):
-        assert server.poll() is None, "TensorBoard ended: is something else on port 6006?"
-        try:
-            with urllib.request.urlopen(URL):
-                return
-        except OSError:
-            time.sleep(1)
-    pytest.fail("TensorBoard did not answer")
+    with serving(command, URL), sync_playwright() as playwright:
+        browser = start_browser(playwright)
+        page = browser.new_page(viewport={"width": 1400, "height": 1100})
+        page.set_default_timeout(1000 * PATIENCE)
+        expect.set_options(timeout=1000 * PATIENCE)
+        yield page
+        browser.close()
 
 
 @pytest.fixture

@@ -117,8 +117,10 @@ def _save_model(model, folder, tf):
 
 
 def _to_onnx(recognise, one_clip, tf):
-    import tf2onnx
-
+    try:
+        import tf2onnx
+    except ModuleNotFoundError as error:
+        raise CourseError("ONNX files need tf2onnx: pip install --group onnx") from error
     onnx, _ = tf2onnx.convert.from_function(tf.function(recognise), input_signature=[one_clip], opset=ONNX_OPSET)
     return onnx.SerializeToString()
 
@@ -202,36 +204,38 @@ def check_prize(run, path, data):
 
 def write_card(run):
     """``RUN/export/README.md``: what the exported files are, what they were trained on, how good, for what not."""
+    folder = Path(run) / "export"
+    made = [folder / name for name in NAMES.values() if (folder / name).exists()]
+    files.write_text(folder / "README.md", make_card(run, made))
+    return folder / "README.md"
+
+
+def make_card(run, made):
+    """Model card (Mitchell et al. 2019, arXiv:1810.03993) of files that were made of a run."""
     run = Path(run)
     config, result = files.read_json(run / "config.json") or {}, files.read_json(run / "result.json") or {}
-    folder = run / "export"
-    made = [name for name in NAMES.values() if (folder / name).exists()]
-    sizes = {name: _size(folder / name) for name in made}
-    low, high = result.get("test_interval", (float("nan"),) * 2)
-    per_label = "\n".join(
-        f"| {label} | {scores['precision']:.3f} | {scores['recall']:.3f} |"
-        for label, scores in result.get("per_label", {}).items()
-    )
-    rows = "\n".join(f"| `{name}` | {size:,} |" for name, size in sizes.items())
-    text = CARD.format(
+    unknown = float("nan")
+    low, high = result.get("test_interval", (unknown, unknown))
+    return CARD.format(
         model=result.get("model", "unknown"),
         parameters=result.get("parameters", 0),
         macs=result.get("macs", 0) / 1e6,
         dataset=result.get("dataset", "unknown"),
         dataset_hash=result.get("dataset_hash", "unknown"),
-        script=config.get("script", "train_keras.py"),
-        recipe=config.get("recipe", "default"),
+        script=config.get("script", "unknown"),
+        recipe=config.get("recipe", "unknown"),
         epochs=result.get("epochs", "unknown"),
-        cv=result.get("cv_accuracy", float("nan")),
-        test=result.get("test_accuracy", float("nan")),
+        cv=result.get("cv_accuracy", unknown),
+        test=result.get("test_accuracy", unknown),
         low=low,
         high=high,
         labels=", ".join(runs.read_labels(run)),
-        rows=rows,
-        per_label=per_label,
+        files="\n".join(f"| `{path.name}` | {_size(path):,} |" for path in made),
+        scores="\n".join(
+            f"| {label} | {score['precision']:.3f} | {score['recall']:.3f} |"
+            for label, score in result.get("per_label", {}).items()
+        ),
     )
-    files.write_text(folder / "README.md", text)
-    return folder / "README.md"
 
 
 def _size(path):
@@ -245,7 +249,7 @@ Says which of these a second of sound is: {labels}.
 
 | file | bytes |
 | --- | --- |
-{rows}
+{files}
 
 **Input**: waveform, float32 in [-1, 1) (16-bit counts divided by 32,768), mono, 16 kHz, one second: `[16000, 1]`,
 in a SavedModel `[n, 16000]`. **Output**: probabilities in the order of the labels above. The front end is inside.
@@ -262,7 +266,7 @@ speakers of English, on their own laptops and phones. No speaker is both in trai
 
 | label | precision | recall |
 | --- | --- | --- |
-{per_label}
+{scores}
 
 **Limits**: single words of that data's kind: English, one second, one speaker close to a microphone. Far speech, other
 languages, music and speech in sentences were not measured. Words it has not been taught are often heard as one that

@@ -1,6 +1,7 @@
 """Sound from the microphone, as it comes in: ``pip install --group microphone``."""
 
 import contextlib
+import itertools
 import queue
 
 import numpy as np
@@ -38,4 +39,4 @@ def blocks():
     except sounddevice.PortAudioError as error:
         raise CourseError(f"no microphone that records at {SAMPLE_RATE} Hz ({error.args[0]}): plug one in") from error
     with recording:
-        yield iter(waiting.get, None)
+        yield (waiting.get() for _ in itertools.count())

@@ -394,6 +394,76 @@ def plot_learning_curves(ax, rows, metric="loss"):
     return ax
 
 
+def plot_detections(ax, waveform, words, detections):
+    """A recording with what is said in it, above, and what was heard, below.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    waveform : float32 array, shape (n_samples,)
+    words : sequence of stream.Word
+        Shaded from start to end.
+    detections : sequence of stream.Detection
+        A line each, at the moment the word counted as heard.
+    """
+    plot_waveform(ax, waveform)
+    ax.lines[0].set_color("gray")
+    top = 1.15 * max(np.abs(waveform).max(), 1e-3)
+    for word in words:
+        ax.axvspan(word.start, word.end, color="#56B4E9", alpha=0.35, linewidth=0)
+        ax.text((word.start + word.end) / 2, top, word.label, ha="center", va="bottom", fontsize=9)
+    for detection in detections:
+        ax.axvline(detection.seconds, color="#D55E00", linewidth=1.2)
+        ax.text(detection.seconds, -top, f" {detection.label}", ha="left", va="bottom", fontsize=9, color="#D55E00")
+    ax.set(ylim=(-top, top))
+    return ax
+
+
+def plot_probabilities(ax, rows, labels, step_s, threshold=None):
+    """Probability of each label over time; labels that never reach a fifth are gray.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    rows : float array, shape (n_steps, n_labels)
+    labels : sequence of str
+    step_s : float
+        Seconds from one row to the next; the first is at 0.
+    threshold : float, optional
+        Drawn as a line.
+    """
+    times = np.arange(len(rows)) * step_s
+    for label, row in zip(labels, np.transpose(rows)):
+        shown = row.max() >= 0.2
+        style = {"label": label, "linewidth": 1.5} if shown else {"color": "lightgray", "linewidth": 0.6}
+        ax.plot(times, row, **style)
+    if threshold is not None:
+        ax.axhline(threshold, color="black", linestyle="--", linewidth=1)
+    ax.set(xlabel="time (s)", ylabel="probability", ylim=(0, 1), xlim=(0, len(rows) * step_s))
+    ax.legend(loc="upper left", bbox_to_anchor=(1, 1), fontsize=8)
+    return ax
+
+
+def plot_trade(ax, curves):
+    """Keywords missed against false alarms an hour: a curve for each kind of stream, a point for each threshold.
+
+    Parameters
+    ----------
+    ax : matplotlib Axes
+    curves : dict
+        Name to a list of (threshold, false alarms an hour, matched share).
+    """
+    for name, points in curves.items():
+        thresholds, alarms, matched = zip(*points)
+        ax.plot(alarms, [100 * (1 - share) for share in matched], marker="o", markersize=4, label=name)
+        for i in (0, -1):
+            place = (alarms[i], 100 * (1 - matched[i]))
+            ax.annotate(f"{thresholds[i]:.2f}", place, xytext=(4, 4), textcoords="offset points", fontsize=8)
+    ax.set(xlabel="false alarms an hour", ylabel="keywords missed or mistaken (%)", xlim=(0, None), ylim=(0, 100))
+    ax.legend()
+    return ax
+
+
 def save(figure, name):
     """Keep a figure as ``imgs/<name>.png``, the picture the README shows."""
     IMAGES.mkdir(exist_ok=True)

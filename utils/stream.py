@@ -47,12 +47,13 @@ class Decoder:
 
     Attributes
     ----------
+    labels : sequence of str
     probabilities : float32 array, shape (n_labels,)
         Averaged, of the last step.
     """
 
     def __init__(self, labels, rule=Rule()):
-        self._labels, self._rule = labels, rule
+        self.labels, self._rule = labels, rule
         self._keywords = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
         self._n_smoothed = max(1, round(rule.smoothing_s / STEP_S))
         self._recent = np.zeros((self._n_smoothed - 1, len(labels)), np.float32)
@@ -76,7 +77,7 @@ class Decoder:
         for i in np.flatnonzero(sure >= self._rule.threshold):
             if first + i >= self._deaf_until:
                 # The first window is the second without sound that goes ahead.
-                found.append(Detection(float((first + i) * STEP_S), self._labels[best[i]], float(sure[i])))
+                found.append(Detection(float((first + i) * STEP_S), self.labels[best[i]], float(sure[i])))
                 self._deaf_until = first + i + self._rule.refractory_s / STEP_S
         return found
 

@@ -261,6 +261,16 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
     return True
 
 
+def make_examples(folder, words, seed=SEED):
+    """One clip of each word, by a speaker who is not among those of :func:`make_voices`: their paths."""
+    speaker = draw_speakers(SPEAKERS + TEST_SPEAKERS + 1, seed)[-1]
+    paths = [Path(folder) / word / f"{speaker['id']}_nohash_0.wav" for word in words]
+    for path in paths:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    _speak_block((folder, [{**speaker, "words": words}], seed))
+    return paths
+
+
 def _deal_test_words(speakers, n_clips, rng):
     """Deal out the words of test/audio: the ten keywords and ``unknown`` in equal numbers."""
     hands = [set() for _ in speakers]
