@@ -11,7 +11,7 @@ WRONG_PYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	print("" if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, \
 	for example make demo PYTHON=python3.12" % v)' 2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
 
-.PHONY: demo data test recordings course lint tensorboard clean
+.PHONY: demo app data test recordings course lint tensorboard clean
 
 demo: .venv/ready
 	@test -d data/raw/train/audio || $(PY) -m utils.voices
@@ -24,7 +24,12 @@ demo: .venv/ready
 	@echo
 	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
 	@echo "TensorBoard:  tf_logs/demo; make tensorboard, then open localhost:6006"
+	@echo "Microphone:   make app, then open localhost:7860"
 	@echo "Next:         the notebooks, from 0_split_data.ipynb: .venv/bin/jupyter lab"
+
+# A page with a microphone on localhost:7860; the network in pretrained/ answers where no run is.
+app: .venv/ready-app
+	$(PY) app.py
 
 # Where recordings come from, and what each way needs.
 data: .venv/ready
@@ -57,6 +62,10 @@ clean:
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
 	$(PY) -m pip install --quiet --requirement req.txt
+	@touch $@
+
+.venv/ready-app: .venv/ready pyproject.toml
+	$(PY) -m pip install --quiet --group app
 	@touch $@
 
 .venv/ready-dev: .venv/ready pyproject.toml

@@ -25,7 +25,7 @@ from utils.labels import SILENCE
 
 TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
-BATCH_CLIPS = 256
+BATCH_CLIPS = 64  # spectra of 256 would take 150 MB more, and as long
 
 
 def find_wavs(paths):

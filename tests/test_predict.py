@@ -1,10 +1,15 @@
-"""Guards: every clip gets one answer, in the order asked for, also one that cannot be read."""
+"""Guards: every clip gets one answer, in the order asked for, also one that cannot be read, also after a kill."""
 
 import csv
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import burst
+from conftest import burst, check_refused
 
 import predict
 from utils import audio, cli, models, recogniser
@@ -77,6 +82,65 @@ def test_batches_and_order_do_not_change_the_answer(folder, monkeypatch):
     np.testing.assert_allclose([row[2] for row in whole], [row[2] for row in parts], atol=1e-5)
 
 
+def test_a_killed_submission_goes_on_and_ends_as_an_uninterrupted_one(folder):
+    audio_folder = folder / "data/raw/test/audio"
+    (audio_folder / "clip_3.wav").write_text("this is text")
+    for number in range(8, 6000):
+        os.link(audio_folder / f"clip_{number % 8}.wav", audio_folder / f"clip_{number}.wav")
+    command = [sys.executable, str(Path(predict.__file__)), "--submission"]
+    whole = subprocess.run([*command, "whole.csv"], capture_output=True, text=True, check=False)
+    process = subprocess.Popen([*command, "out.csv"], stderr=subprocess.DEVNULL)
+    rows = folder / ".out.csv.rows"
+    while not rows.exists() or rows.stat().st_size < 50_000:
+        assert process.poll() is None, "ended before it could be killed"
+        time.sleep(0.01)
+    process.kill()
+    process.wait()
+    assert not (folder / "out.csv").exists()
+    again = subprocess.run([*command, "out.csv"], capture_output=True, text=True, check=False)
+    assert "going on after" in again.stdout
+    assert again.returncode == whole.returncode == 1
+    assert again.stderr == whole.stderr  # also names what the first run could not read
+    assert (folder / "out.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+    assert not rows.exists()
+
+
+def test_rows_of_another_model_are_not_gone_on_with(folder):
+    (folder / ".out.csv.rows").write_text('{"model": "another"}\n["clip_0.wav", "yes", null]\n')
+    assert cli.run(predict.main, ["--submission", "out.csv"]) == 0
+    assert cli.run(predict.main, ["--submission", "other.csv"]) == 0
+    assert submission("out.csv") == submission("other.csv")
+
+
+def test_what_kaggle_would_refuse_is_found(folder, capsys):
+    assert cli.run(predict.main, ["--submission", "out.csv"]) == 0
+    names = [row[0] for row in submission("out.csv")[1:]]
+    sample = folder / "data" / "raw" / "sample_submission.csv"
+    sample.write_text("fname,label\n" + "".join(f"{name},silence\n" for name in names))
+    assert cli.run(predict.main, ["--check", "out.csv"]) == 0
+    good = (folder / "out.csv").read_text().splitlines()
+    for bad, line in (
+        (["file,label", *good[1:]], "header"),
+        (good[:-1], "1 of 8 clips have no row, such as clip_7.wav"),
+        ([*good, good[3]], "1 clips have several rows, such as clip_2.wav"),
+        ([*good, "clip_99.wav,yes"], "1 rows are of no clip of the test, such as clip_99.wav"),
+        ([*good[:-1], "clip_7.wav,Yes"], "no such label as 'Yes'"),
+        ([*good[:-1], "clip_7.wav"], "in line 9"),
+        ([], "header"),
+    ):
+        (folder / "bad.csv").write_text("\n".join(bad) + "\n" if bad else "")
+        capsys.readouterr()
+        assert cli.run(predict.main, ["--check", "bad.csv"]) == 1
+        assert line in capsys.readouterr().err
+    assert cli.run(predict.main, ["--check", "nowhere.csv"]) == 1
+
+
+def test_without_a_run_the_network_of_the_course_answers(folder, tmp_path, monkeypatch, capsys):
+    (folder / "runs").rename(folder / "other")
+    assert cli.run(predict.main, ["data/raw/test/audio/clip_1.wav"]) == 0
+    assert "pretrained" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "status", "line"),
     [
@@ -93,8 +157,14 @@ def test_bad_calls_are_one_line(folder, capsys, arguments, status, line):
     assert error.count("\n") == 1
 
 
-def test_no_path_is_a_bad_call(folder, capsys):
-    with pytest.raises(SystemExit) as stopped:
-        predict.main([])
-    assert stopped.value.code == 2
-    assert "name a wav file" in capsys.readouterr().err
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        ([], "name a wav file"),
+        (["--stream", "a.wav", "--listen"], "not allowed with argument --stream"),
+        (["b.wav", "--stream", "a.wav"], "take no further files: b.wav"),
+        (["--sumbission", "out.csv"], "did you mean --submission?"),
+    ],
+)
+def test_bad_use_is_one_line(arguments, line, capsys):
+    check_refused(predict.main, arguments, line, capsys)

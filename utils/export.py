@@ -257,9 +257,9 @@ in a SavedModel `[n, 16000]`. **Output**: probabilities in the order of the labe
 **Network**: {parameters:,} parameters, {macs:.1f} M multiply-accumulates a clip. Made by `{script}`, recipe `{recipe}`,
 {epochs} epochs.
 
-**Data**: {dataset} (files {dataset_hash}). Recordings of the TensorFlow Speech Recognition Challenge, if these it was,
-are Speech Commands v0.01 by Pete Warden, Google (arXiv:1804.03209), under Creative Commons BY 4.0: volunteers, mostly
-speakers of English, on their own laptops and phones. No speaker is both in training and in test.
+**Data**: {dataset}; files {dataset_hash}. No speaker is both in training and in test. Recordings of the TensorFlow
+Speech Recognition Challenge are Speech Commands v0.01 by Pete Warden, Google (arXiv:1804.03209), under Creative
+Commons BY 4.0: volunteers, mostly speakers of English, on their own laptops and phones.
 
 **Scores** (of the model before export): validation accuracy {cv:.4f}; test accuracy {test:.4f} (95 % interval
 {low:.3f} to {high:.3f}). What eight bits cost, `python -m utils.export RUN --to int8 --check prize` measures.

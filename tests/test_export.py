@@ -1,0 +1,112 @@
+"""Guards: every exported file answers what the network answers; the int8 file is small; nothing is left half-made."""
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import check_refused, tree
+
+from utils import audio, cli, datasets, export, prepare, recogniser
+from utils.cli import CourseError
+
+INT8_BYTES = 150_000
+
+
+@pytest.fixture(scope="module")
+def made(voices_raw, tmp_path_factory):
+    """A run folder with the network that comes with the course, exported to everything; arrays of voices."""
+    folder = tmp_path_factory.mktemp("export")
+    run, data = folder / "run", folder / "main" / "preprocessed"
+    shutil.copytree(recogniser.PRETRAINED, run)
+    prepare.prepare(voices_raw, folder / "main", folder / "sample")
+    kinds = [*export.NAMES]
+    assert cli.run(export.main, [str(run), "--to", *kinds, "--path_to_data", str(data)]) == 0
+    return run, data
+
+
+@pytest.fixture(scope="module")
+def clips(made):
+    """Waveforms of the training clips."""
+    rows, _ = next(datasets.open_store(made[1])["train"].blocks())
+    return audio.to_waveform(rows)
+
+
+@pytest.mark.parametrize("kind", ["float", "onnx", "saved_model"])
+def test_a_file_answers_what_the_network_answers(kind, made, clips):
+    exported = export.open_exported(made[0] / "export" / export.NAMES[kind])
+    np.testing.assert_allclose(exported(clips), recogniser.load(made[0])(clips), atol=1e-4)
+
+
+def test_the_int8_file_is_small_takes_raw_sound_and_answers_nearly_the_same(made, clips):
+    path = made[0] / "export" / "model_int8.tflite"
+    assert path.stat().st_size <= INT8_BYTES
+    exported, model = export.open_exported(path), recogniser.load(made[0])
+    assert exported.input["shape"].tolist() == [audio.CLIP_SAMPLES, 1]
+    assert exported.output["shape"].tolist() == [12]
+    before, after = model(clips), exported(clips)
+    np.testing.assert_allclose(after.sum(axis=1), 1, atol=0.05)  # in steps of a 256th
+    assert np.mean(before.argmax(axis=1) == after.argmax(axis=1)) > 0.9
+    assert np.abs(before - after).mean() < 0.02
+
+
+def test_the_prize_is_checked_and_a_card_says_what_the_files_are(made, capsys):
+    run, data = made
+    assert cli.run(export.main, [str(run), "--check", "prize", "--path_to_data", str(data)]) == 0
+    out = capsys.readouterr().out
+    assert out.count("ok ") == 4
+    assert "before export" in out
+    card = (run / "export" / "README.md").read_text()
+    for name in export.NAMES.values():
+        assert f"`{name}`" in card
+    for word in ("CC BY", "Limits", "Pete Warden", "95 % interval"):
+        assert word in card
+
+
+def test_a_prize_that_is_missed_is_told(made, monkeypatch):
+    monkeypatch.setattr(export, "PRIZE_BYTES", 1000)
+    lines, holds = export.check_prize(*made[:1], made[0] / "export" / "model_int8.tflite", made[1])
+    assert not holds
+    assert [line.split()[0] for line in lines].count("FAILS") == 1
+
+
+def test_a_conversion_that_fails_leaves_the_old_file(made, tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(made[0], run)
+    (run / "weights.npz").write_bytes(b"PK torn")
+    before = tree(run)
+    with pytest.raises(CourseError, match="no model that can be read"):
+        export.export(run, "float")
+    assert tree(run) == before
+
+
+def test_a_model_file_that_could_run_code_is_refused(tmp_path):
+    np.savez(tmp_path / "weights.npz", weight_0=np.array([print], dtype=object))
+    for name in ("config.json", "labels.txt"):
+        shutil.copy(recogniser.PRETRAINED / name, tmp_path)
+    with pytest.raises(CourseError, match="read safely"):
+        recogniser.load(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [(["run", "--to", "int4"], "invalid choice: 'int4'"), ([], "required: RUN")],
+)
+def test_bad_use_is_one_line(arguments, line, capsys):
+    check_refused(export.main, arguments, line, capsys)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "line"),
+    [
+        (["nowhere"], "nowhere holds no model"),
+        ([str(recogniser.PRETRAINED), "--path_to_data", "nowhere"], "nowhere"),
+    ],
+)
+def test_a_missing_run_or_data_is_one_line(arguments, line, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(export.main, arguments) == 1
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert not list(Path(tmp_path).iterdir())
