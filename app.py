@@ -39,7 +39,7 @@ LAYOUT = {"left": 0.1, "right": 0.98, "bottom": 0.12, "top": 0.93, "hspace": 0.3
 HEARD = 8  # words of live mode that stay on the page
 
 CSS = """
-.answer p { font-size: clamp(2.5rem, 12vw, 5rem); font-weight: 700; line-height: 1.1; margin: 0; text-align: center }
+.answer p { font-size: clamp(2.5rem, 12vw, 5rem); font-weight: 700; line-height: 1.25; margin: 0; text-align: center }
 .answer small { display: block; font-size: 1rem; font-weight: 400 }
 .answer .problem { font-size: 1.25rem; font-weight: 400 }
 .picture img { width: 100% }
@@ -91,13 +91,13 @@ def recognise(path, folder):
     waveform = audio.to_waveform(clip)
     probabilities = model(waveform[None])[0]
     best = int(probabilities.argmax())
-    answer = show_answer(model.labels[best], probabilities[best])
+    answer = show_answer(model.labels[best], f"{probabilities[best]:.0%} sure")
     return answer, dict(zip(model.labels, map(float, probabilities))), draw(waveform, model.labels[best])
 
 
-def show_answer(label, probability):
-    """The answer in large type."""
-    return f"<p>{html.escape(label)}<small>{probability:.0%} sure</small></p>"
+def show_answer(label, note):
+    """The answer in large type, a note in small."""
+    return f"<p>{html.escape(label)}<small>{note}</small></p>"
 
 
 def show_problem(text):
@@ -149,7 +149,7 @@ def listen(block, folder, session):
         heard, probabilities = session.hear(*block)
     except CourseError as error:
         return show_problem(str(error)), None, "", None
-    answer = show_answer(heard[0].label, heard[0].probability) if heard else "<p><small>listening</small></p>"
+    answer = show_answer(heard[0].label, f"at {heard[0].seconds:.1f} s") if heard else show_answer("…", "listening")
     lines = "".join(f"<li>{word.seconds:7.1f} s  {html.escape(word.label)}</li>" for word in heard)
     return answer, probabilities, f"<ul>{lines}</ul>", session
 
@@ -158,7 +158,8 @@ def build_page(folder, examples):
     """The page, with a model chosen and example sounds: gradio.Blocks."""
     import gradio as gr
 
-    choices = list(dict.fromkeys([str(folder), *map(str, recogniser.list_folders())]))
+    folders = dict.fromkeys([Path(folder), *recogniser.list_folders()])
+    choices = [(path.name, str(path)) for path in folders]
     with gr.Blocks(title="Spoken commands", analytics_enabled=False, delete_cache=(KEPT_SECONDS,) * 2) as page:
         words = ", ".join(label for label in open_model(str(folder)).labels if label not in (SILENCE, UNKNOWN))
         gr.Markdown(f"# Spoken commands\nSay one of: **{words}**. Anything else should be *unknown*.")

@@ -3,7 +3,10 @@
 import argparse
 import difflib
 import errno
+import os
 import sys
+import tempfile
+from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
@@ -109,3 +112,24 @@ def progress(items=None, **settings):
         file=sys.stdout if in_notebook else sys.stderr,
         **settings,
     )
+
+
+@contextmanager
+def hold_back_notes():
+    """Hold back what TensorFlow's and LiteRT's C++ code writes to the error stream; show it if the block fails."""
+    if os.environ.get("TF_CPP_MIN_LOG_LEVEL") == "0":
+        yield
+        return
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with tempfile.TemporaryFile() as notes:
+        os.dup2(notes.fileno(), 2)
+        try:
+            yield
+        except BaseException:
+            notes.seek(0)
+            os.write(kept, notes.read())
+            raise
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)

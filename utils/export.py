@@ -19,7 +19,7 @@ import numpy as np
 
 from utils import audio, cli, datasets, evaluation, files, litert, runs
 from utils.audio import CLIP_SAMPLES
-from utils.cli import CourseError
+from utils.cli import CourseError, hold_back_notes
 
 NAMES = {
     "float": "model_float.tflite",
@@ -80,7 +80,7 @@ def calibration_clips(data):
 def _convert(run, kind, path, clips):
     """In a process of its own."""
     from utils import recogniser
-    from utils.quiet import hold_back_notes, tf
+    from utils.quiet import tf
 
     model = recogniser.load(run)
     if kind == "saved_model":

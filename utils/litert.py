@@ -5,7 +5,7 @@ import time
 import numpy as np
 
 from utils.audio import CLIP_SAMPLES
-from utils.cli import CourseError
+from utils.cli import CourseError, hold_back_notes
 
 ROUNDS, CLIPS_A_ROUND = 7, 50  # of which latency is the median
 
@@ -22,8 +22,9 @@ class LiteRecogniser:
         from ai_edge_litert.interpreter import Interpreter
 
         try:
-            self._interpreter = Interpreter(model_path=str(path), num_threads=1)
-            self._interpreter.allocate_tensors()
+            with hold_back_notes():
+                self._interpreter = Interpreter(model_path=str(path), num_threads=1)
+                self._interpreter.allocate_tensors()
         except (ValueError, RuntimeError) as error:
             raise CourseError(f"{path} is no LiteRT file that can be run: {str(error).splitlines()[0]}") from error
         (self.input,), (self.output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()

@@ -420,7 +420,7 @@ def plot_detections(ax, waveform, words, detections):
 
 
 def plot_probabilities(ax, rows, labels, step_s, threshold=None):
-    """Probability of each label over time; labels that never reach a fifth are gray.
+    """Probability of each label over time; labels that never reach a third are gray.
 
     Parameters
     ----------
@@ -434,7 +434,7 @@ def plot_probabilities(ax, rows, labels, step_s, threshold=None):
     """
     times = np.arange(len(rows)) * step_s
     for label, row in zip(labels, np.transpose(rows)):
-        shown = row.max() >= 0.2
+        shown = row.max() >= 1 / 3
         style = {"label": label, "linewidth": 1.5} if shown else {"color": "lightgray", "linewidth": 0.6}
         ax.plot(times, row, **style)
     if threshold is not None:

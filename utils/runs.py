@@ -9,8 +9,8 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from utils import audio, files, flags, plots
-from utils.cli import CourseError
-from utils.quiet import hold_back_notes, tf
+from utils.cli import CourseError, hold_back_notes
+from utils.quiet import tf
 
 RUNS = Path("runs")
 HISTOGRAMS = 20  # times in a run that histograms of the weights are written

@@ -62,15 +62,19 @@ class Decoder:
         self._step, self._deaf_until = 0, 0
         self.probabilities = np.zeros(len(labels), np.float32)
 
-    def decode(self, rows):
-        """Words heard in the next steps, probabilities (n, n_labels): a list of Detection."""
-        rows = np.concatenate([self._recent, rows])
-        n_steps = len(rows) - len(self._recent)
-        if n_steps == 0:
-            return []
+    def smooth(self, rows):
+        """The next probabilities (n, n_labels), each averaged with those before it."""
+        n_steps, rows = len(rows), np.concatenate([self._recent, rows])
         self._recent = rows[n_steps:]
         # Added up row by row: in whatever pieces they come, the sums are the same to the last bit.
-        smoothed = sum(rows[i : i + n_steps] for i in range(self._n_smoothed)) / self._n_smoothed
+        return sum(rows[i : i + n_steps] for i in range(self._n_smoothed)) / self._n_smoothed
+
+    def decode(self, rows):
+        """Words heard in the next steps, probabilities (n, n_labels): a list of Detection."""
+        n_steps = len(rows)
+        if n_steps == 0:
+            return []
+        smoothed = self.smooth(rows)
         self.probabilities = smoothed[-1]
         first, self._step = self._step, self._step + n_steps
         best = np.array(self._keywords)[smoothed[:, self._keywords].argmax(axis=1)]
