@@ -27,7 +27,7 @@ def test_committed_outputs_are_whole_and_name_no_machine(path):
 
 
 def test_notebooks_run_in_order_on_a_handful_of_built_in_voices(tmp_path):
-    for name in ("utils", "imgs", ".ci"):
+    for name in ("utils", "imgs", ".ci", "pretrained"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     for path in [*NOTEBOOKS, *ROOT.glob("*.py")]:
         shutil.copy(path, tmp_path)

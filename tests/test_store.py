@@ -9,6 +9,7 @@ import time
 import bcolz
 import numpy as np
 import pytest
+from conftest import tree
 
 from utils import datasets, features, store
 from utils.cli import CourseError
@@ -198,3 +199,9 @@ def test_labels_of_other_clips_are_refused(tmp_path):
         datasets.open_store(tmp_path)
     with pytest.raises(CourseError, match="is missing"):
         datasets.open_store(tmp_path / "nowhere")
+
+
+def test_the_same_rows_give_the_same_bytes(tmp_path):
+    rows = np.random.default_rng(0).normal(0, 300, (256, 16_000)).astype(np.int16)
+    written = [tree(write(tmp_path / name, rows)) for name in "abc"]
+    assert written[0] == written[1] == written[2]

@@ -39,7 +39,7 @@ class Recogniser:
 
     def __call__(self, waveforms):
         """Probabilities (n, n_labels) of float32 waveforms (n, 16000) in [-1, 1)."""
-        return self._from_waveforms(waveforms).numpy()
+        return self._from_waveforms(tf.convert_to_tensor(waveforms, tf.float32)).numpy()
 
     @functools.cached_property
     def fingerprint(self):
@@ -55,13 +55,13 @@ class Recogniser:
         """Probabilities (n, n_labels) of log-mel spectrograms (n, 98, 40)."""
         if self.network is None:
             raise CourseError(f"{self.folder}: its model takes waveforms, not log-mel spectrograms")
-        return self._from_log_mel(log_mel).numpy()
+        return self._from_log_mel(tf.convert_to_tensor(log_mel, tf.float32)).numpy()
 
 
 def _probabilities(logits, shape):
     """Function of a batch of any size: one graph, as tracing one for each size would take longer than the answers."""
     signature = [tf.TensorSpec((None, *shape), tf.float32)]
-    return tf.function(lambda inputs: tf.nn.softmax(logits(inputs)), input_signature=signature)
+    return tf.function(lambda inputs: tf.nn.softmax(logits(inputs))).get_concrete_function(*signature)
 
 
 def find_folder(folder=None):

@@ -53,6 +53,8 @@ class ArrayWriter:
     def __enter__(self):
         self._stack = contextlib.ExitStack()
         self._work = self._stack.enter_context(files.new_folder(self.path))
+        # Threads write the blocks of a chunk in the order in which they end: one gives the same bytes each time.
+        self._stack.callback(bcolz.set_nthreads, bcolz.set_nthreads(1))
         # bcolz makes its root folder itself.
         self._array = bcolz.carray(
             np.empty((0, *self._row_shape), self._dtype),
