@@ -101,6 +101,8 @@ def write_submission(path, recogniser, paths):
     path.parent.mkdir(parents=True, exist_ok=True)
     key = json.dumps({"model": recogniser.fingerprint, "clips": evaluation.hash_names(map(str, paths))}) + "\n"
     rows = read_rows(partial, key)
+    # The rows so far, those to come and the table, each a name and a label.
+    files.require_space(path, sum(4 * len(clip.name) + 200 for clip in paths) + 100_000)
     if rows:
         print(f"going on after {len(rows)} of {len(paths)} clips")
     files.write_text(partial, key + "".join(rows))

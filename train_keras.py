@@ -66,7 +66,7 @@ def train(settings, strategy, spare):
     train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
 
     run = runs.RunFolder(settings.logrun, SCRIPT)
-    run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume)
+    run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume, 4 * model.count_params())
     callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
     callback.restore(part)
     callback.journal.log.write_clips(sets["cv"])
@@ -82,6 +82,7 @@ def train(settings, strategy, spare):
         verbose=0,
     )
 
+    run.require_space()
     best = models.build_model(settings.model, n_labels)  # without the optimizer, which is twice as large
     best.load_weights(callback.best_path)
     best.save(run.work / "model.keras")

@@ -94,7 +94,8 @@ class Keeper:
 
     def __init__(self, settings, trainer, labels):
         self.run = runs.RunFolder(settings.logrun, SCRIPT)
-        self.run.start(dataclasses.asdict(settings), labels, settings.resume)
+        n_bytes = sum(variable.numpy().nbytes for variable in trainer.network.variables)
+        self.run.start(dataclasses.asdict(settings), labels, settings.resume, n_bytes)
         self._trainer = trainer
         everything = {"network": trainer.network, "optimizer": trainer.optimizer, "progress": trainer.progress}
         self._last = tf.train.CheckpointManager(tf.train.Checkpoint(**everything), self.run.work / "last", 1)
@@ -108,6 +109,7 @@ class Keeper:
 
     def end_epoch(self, train, cv):
         """Log an epoch and write what it takes to go on, or to have the best weights."""
+        self.run.require_space()
         weights = [(name, w) for name, w in modules.name_variables(self._trainer.network) if w.trainable]
         if self.journal.end_epoch(train, cv, float(self._trainer.optimizer.learning_rate), weights):
             self._best.save(self.journal.epoch)
@@ -117,6 +119,7 @@ class Keeper:
 
     def finish(self, settings, sets, dataset):
         """Save the best network, test it, put the run in its place."""
+        self.run.require_space()
         n_labels = len(sets["train"].label_order)
         network = modules.make_network(settings.model, n_labels, settings.seed)
         tf.train.Checkpoint(network=network).restore(self._best.latest_checkpoint).expect_partial()

@@ -78,15 +78,30 @@ def run(main, arguments=None):
     except BrokenPipeError:
         return 1
     except OSError as error:
-        where = error.filename or "the disk"
-        if error.errno == errno.ENOSPC:
-            message = f"no space left on {where}: free some and run the same command again"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            message = f"no space left in {_place(error)}: free some and run the same command again"
         elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            message = f"no permission for {where}: choose a folder that you may write to"
+            message = f"no permission for {_place(error)}: choose a folder that you may write to"
         else:
             raise
     print(printable(f"{name}: error: {message}"), file=sys.stderr)
     return 1
+
+
+def nearest_folder(path):
+    """The folder that a path is in or will be: the first one above it that is there."""
+    folder = Path(path).absolute()
+    while not os.path.isdir(folder):  # noqa: PTH112 where one may not look, pathlib raises
+        folder = folder.parent
+    return folder
+
+
+def _place(error):
+    """Where an error of the disk is: the file if there is one, else the folder it was to be in."""
+    if error.filename is None:
+        return "the disk"
+    there = os.path.lexists(error.filename)
+    return error.filename if there else nearest_folder(error.filename)
 
 
 def warn(message):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, features, store
+from utils import audio, cli, features, files, store
 from utils.cli import CourseError
 from utils.corpus import SETS
 from utils.labels import LABELS, from_one_hot, one_hot
@@ -147,6 +147,7 @@ def write_random_store(folder, n_clips, seed, label_order=LABELS):
     """
     rng = np.random.default_rng(seed)
     settings = {"dataset": "random data", "labels": list(label_order)}
+    files.require_space(folder, 2.8 * audio.CLIP_SAMPLES * n_clips + 2e6)
     for name in SETS:
         n_rows = n_clips if name == "train" else max(1, n_clips // 8)
         labels = [label_order[i] for i in rng.integers(0, len(label_order), n_rows)]

@@ -27,6 +27,7 @@ NAMES = {
     "onnx": "model.onnx",
     "saved_model": "saved_model",
 }
+SPACE_SPARE = 3e6  # bytes, for the graph in a SavedModel
 CALIBRATION_CLIPS = 512  # of the training set
 ONNX_OPSET = 18
 PRIZE_BYTES = 5_000_000  # of the challenge's special prize; its 200 ms were on a Raspberry Pi 3
@@ -58,6 +59,7 @@ def export(run, kind, data="data/main/preprocessed"):
     runs.read_labels(run)  # raises for what is no run
     clips = calibration_clips(data) if kind == "int8" else None
     path = Path(run) / "export" / NAMES[kind]
+    files.require_space(path, 3 * _size(Path(run)) + SPACE_SPARE)
     # Converters leak memory and talk on the error stream: each runs in a process of its own.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:

@@ -3,6 +3,7 @@
 python -m utils.features --set main --features mfccs_2D mel_spectrogram
 """
 
+import math
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import numpy as np
 import scipy.fft
 from threadpoolctl import threadpool_limits
 
-from utils import audio, cli, memory, store
+from utils import audio, cli, files, memory, store
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.corpus import SETS
 
@@ -41,6 +42,7 @@ MEL_GROUPS = 8  # filters are narrow: each group of them only meets the FFT bins
 BATCH_CLIPS = 16  # worked on at once by a thread: their spectra stay in the processor's cache
 TASK_CLIPS = 128  # handed to a process at a time
 TASKS_AHEAD = 4  # for each process, so that memory does not grow with the number of clips
+SPACE_SPARE = 2e6  # bytes, for names and hashes
 VERSION = 1  # of what is computed: arrays of another version are made anew
 
 
@@ -338,6 +340,7 @@ def persist(inputs, path, name):
         return False
     names = [file for part in inputs for file in part.names]
     n_clips = sum(len(part) for part in inputs)
+    files.require_space(path, 4 * n_clips * math.prod(FEATURES[name].shape) + SPACE_SPARE)
     with (
         store.ArrayWriter(path, FEATURES[name].shape, np.float32, settings) as writer,
         cli.progress(total=n_clips, desc=f"computing {Path(path).name}", unit="clip") as bar,

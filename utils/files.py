@@ -10,7 +10,7 @@ import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from utils.cli import CourseError
+from utils.cli import CourseError, nearest_folder
 
 READERS = 4  # threads
 BATCH_FILES = 32  # handed to a thread at a time
@@ -58,13 +58,24 @@ def recover(target):
 
 
 @contextlib.contextmanager
+def _naming(target):
+    """Have errors of the disk say what was being written: those of numpy and bcolz do not."""
+    try:
+        yield
+    except OSError as error:
+        error.filename = error.filename or str(target)
+        raise
+
+
+@contextlib.contextmanager
 def work_folder(target):
     """Empty hidden folder beside ``target``, gone when the block ends; a killed run's is cleared first."""
     partial = _beside(Path(target), "partial")
     remove(partial)
     partial.mkdir(parents=True)
     try:
-        yield partial
+        with _naming(target):
+            yield partial
     finally:
         remove(partial)
 
@@ -81,16 +92,24 @@ def new_folder(target):
         replace(partial, target)
 
 
-def write_bytes(path, content):
-    """Write a file in one step: readers see old or new content."""
+@contextlib.contextmanager
+def new_file(path):
+    """Binary file to fill that becomes ``path`` only when the block ends well: readers see old or new content."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
     try:
-        partial.write_bytes(content)
+        with _naming(path), open(partial, "wb") as file:
+            yield file
         partial.replace(path)
     finally:
         partial.unlink(missing_ok=True)
+
+
+def write_bytes(path, content):
+    """Write a file in one step."""
+    with new_file(path) as file:
+        file.write(content)
 
 
 def write_text(path, text):
@@ -128,9 +147,7 @@ def read_json(path):
 
 def require_space(folder, n_bytes):
     """Raise CourseError unless the disk that holds ``folder`` has ``n_bytes`` free."""
-    folder = Path(folder).absolute()
-    while not folder.exists():
-        folder = folder.parent
+    folder = nearest_folder(folder)
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         raise CourseError(
@@ -154,6 +171,17 @@ def map_files(function, paths):
     with ThreadPoolExecutor(READERS) as pool:
         for results in pool.map(lambda batch: [function(path) for path in batch], batches):
             yield from results
+
+
+def can_link(source, folder):
+    """Whether the file ``source`` can be hard linked into a folder: not where it is on another disk, or one without."""
+    probe = Path(folder) / ".link.partial"
+    try:
+        os.link(source, probe)
+    except OSError:
+        return False
+    probe.unlink()
+    return True
 
 
 def link_or_copy(source, target):

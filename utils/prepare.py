@@ -13,6 +13,7 @@ from utils import audio, cli, corpus, files, splits, store
 from utils.labels import KEYWORDS, LABELS, one_hot, parse_keywords
 
 BATCH_CLIPS = 512
+SPACE_SPARE = 2e6  # bytes, for labels, names and hashes
 
 
 def persist_raw(found, folder, settings):
@@ -35,18 +36,19 @@ def persist_raw(found, folder, settings):
         Clips written; 0 if all arrays were there.
     """
     folder, labels = Path(folder), settings.get("labels", LABELS)
-    written = 0
-    files.require_space(folder, 2.2 * audio.CLIP_SAMPLES * len(found))
+    written, arrays = 0, {}
     for name in corpus.SETS:
+        # X is finished last: with it y is known to be there.
+        X_path, y_path, mine = folder / f"{name}_X.bc", folder / f"{name}_y.bc", {**settings, "set": name}
+        if not (store.is_done(X_path, mine) and store.is_done(y_path, mine)):
+            arrays[name] = X_path, y_path, mine
+    n_clips = sum(clip.set in arrays for clip in found)
+    files.require_space(folder, n_clips and 2.2 * audio.CLIP_SAMPLES * n_clips + SPACE_SPARE)
+    for name, (X_path, y_path, mine) in arrays.items():
         group = [clip for clip in found if clip.set == name]
         rng = np.random.default_rng([splits.SEED, corpus.SETS.index(name)])
         group = [group[i] for i in rng.permutation(len(group))]
         names = [f"{clip.label}/{clip.path.name}" for clip in group]
-        # X is finished last: with it y is known to be there.
-        X_path, y_path = folder / f"{name}_X.bc", folder / f"{name}_y.bc"
-        mine = {**settings, "set": name}
-        if store.is_done(X_path, mine) and store.is_done(y_path, mine):
-            continue
         with store.ArrayWriter(y_path, (len(labels),), np.uint8, mine) as writer:
             writer.append(one_hot([clip.label for clip in group], labels), names)
         with (

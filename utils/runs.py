@@ -13,6 +13,10 @@ from utils.cli import CourseError, hold_back_notes
 from utils.quiet import tf
 
 RUNS = Path("runs")
+# A checkpoint has the weights and the optimizer's two averages of them, and the last one stays until the next is whole;
+# beside it the best weights, twice, and at the end the model.
+MOST_COPIES = 9
+RUN_BYTES, BOARD_BYTES = 2e6, 10e6  # log and settings; curves, histograms, pictures and sounds
 HISTOGRAMS = 20  # times in a run that histograms of the weights are written
 
 
@@ -24,7 +28,7 @@ class RunFolder:
     """
 
     def __init__(self, logrun, script):
-        self._script = script
+        self._script, self._is_begun = script, False
         self.final = RUNS / logrun
         self.work = RUNS / f".{logrun}.partial"
 
@@ -40,8 +44,10 @@ class RunFolder:
         names = {field.name for field in dataclasses.fields(flags.Settings)}
         return {name: value for name, value in config.items() if name in names}
 
-    def start(self, config, labels, resume):
-        """Make the work folder, or go on in the one that is there."""
+    def start(self, config, labels, resume, n_bytes):
+        """Make the work folder, or go on in the one that is there; ``n_bytes`` are those of the model's weights."""
+        self._n_bytes, self._board = n_bytes, Path(config["logdir"])
+        self.require_space()
         files.recover(self.final)
         if not resume:
             files.remove(self.work)
@@ -51,6 +57,15 @@ class RunFolder:
         self.work.mkdir(parents=True, exist_ok=True)
         files.write_json(self.work / "config.json", {"script": self._script, **config})
         files.write_text(self.work / "labels.txt", "\n".join(labels) + "\n")
+        self._is_begun = True
+
+    def require_space(self):
+        """Raise CourseError unless there is room for what is written next: weights, checkpoint, curves."""
+        try:
+            files.require_space(self._board, BOARD_BYTES)
+            files.require_space(self.work, MOST_COPIES * self._n_bytes + RUN_BYTES)
+        except CourseError as error:
+            raise CourseError(f"{error}, then go on with --resume" if self._is_begun else str(error)) from error
 
     def finish(self, result):
         """Write ``result.json`` and put the run in its place."""

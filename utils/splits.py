@@ -22,6 +22,8 @@ SEED = 220788
 SILENCE_SHARES = (("train", 6 / 8), ("cv", 1 / 8), ("test", 1 / 8))
 MAX_NOISE_SAMPLES = 10 * 60 * audio.SAMPLE_RATE  # used of a background recording
 SPEAKER_SHARE = 0.1  # of the speakers go to cv, and as many to test, where no lists say which
+WAV_BYTES = 40_000  # a clip on disk, at most
+ENTRY_BYTES = 512  # a link in a folder, at most
 VERSION = 2  # of the rules below: a tree made by other rules is made anew
 
 
@@ -87,12 +89,14 @@ def split(
 
     listener = corpus.Listener(resample)
     plan, skipped = _plan(raw, keywords, speakers, listener)
-    (main / "split.json").unlink(missing_ok=True)
+    pieces = _plan_silence(raw, plan, keywords, skipped, listener)
     with files.work_folder(main / "tree") as tree, files.work_folder(sample / "tree") as small:
+        _require_space(tree, small, plan, pieces, labels, listener)
         _fill(tree, plan, labels, listener)
-        _cut_silence(tree, raw, plan, keywords, skipped, listener)
+        list(files.map_files(lambda place: audio.write_wav(tree / place, pieces[place]), list(pieces)))
         report = leaks.audit(tree, labels=labels, listener=listener)
         _draw_sample(tree, small, labels, seed)
+        (main / "split.json").unlink(missing_ok=True)  # what it says of the trees is not true from here on
         for name in SETS:
             files.replace(tree / name, main / name)
             files.replace(small / name, sample / name)
@@ -233,6 +237,15 @@ def _assign_speakers(names, recordings):
     return {clip: name for name, group in chosen.items() for speaker in group for clip in by_speaker[speaker]}
 
 
+def _require_space(tree, small, plan, pieces, labels, listener):
+    """Raise CourseError unless there is room for both trees: an entry for each link, a copy where there are none."""
+    linked = all(files.can_link(path, tree) for *_, path in plan[:1])
+    n_copies = len(listener.other_format) if linked else len(plan)
+    small_bytes = WAV_BYTES * len(labels) * sum(SAMPLE_SIZE.values())
+    files.require_space(small, small_bytes)
+    files.require_space(tree, ENTRY_BYTES * len(plan) + WAV_BYTES * (n_copies + len(pieces)) + small_bytes)
+
+
 def _fill(tree, plan, labels, listener):
     for name in SETS:
         for label in labels:
@@ -280,8 +293,8 @@ def silence_starts(n_samples, wanted):
     return starts
 
 
-def _cut_silence(tree, raw, plan, keywords, skipped, listener):
-    """Pieces of every background recording, as many a set as the median keyword has clips."""
+def _plan_silence(raw, plan, keywords, skipped, listener):
+    """Pieces of every background recording, as many a set as the median keyword has clips: place -> samples."""
     folder, sounds = corpus.find_recordings(raw) / NOISE_FOLDER, {}
     for path in corpus.list_wavs(folder):
         try:
@@ -292,7 +305,7 @@ def _cut_silence(tree, raw, plan, keywords, skipped, listener):
     sizes = {name: label_size({label: counts[name, label] for label in keywords}) for name in SETS}
     wanted = {name: -(-size // max(1, len(sounds))) for name, size in sizes.items()}
     pieces = {
-        tree / name / SILENCE / f"{recording}_at_{start}.wav": samples[start : start + audio.CLIP_SAMPLES]
+        Path(name, SILENCE, f"{recording}_at_{start}.wav"): samples[start : start + audio.CLIP_SAMPLES]
         for recording, samples in sounds.items()
         for name, starts in silence_starts(len(samples), wanted).items()
         for start in starts
@@ -302,7 +315,7 @@ def _cut_silence(tree, raw, plan, keywords, skipped, listener):
             f"{folder} holds no background noise to cut silence from for every set: put a recording of 30 seconds "
             "or more there, of a room in which nobody speaks"
         )
-    list(files.map_files(lambda path: audio.write_wav(path, pieces[path]), list(pieces)))
+    return pieces
 
 
 def label_size(counts):

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, datasets, evaluation, flags, models, runs, strategies
+from utils import audio, datasets, evaluation, files, flags, models, runs, strategies
 from utils.cli import CourseError
 from utils.frontend import Augment, WaveformAugment
 from utils.labels import LABELS, SILENCE, with_extras
@@ -70,16 +70,16 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Log the epoch, keep the best weights, write the checkpoint."""
+        self._run.require_space()
         train, cv = ((logs[f"{of}loss"], logs[f"{of}accuracy"]) for of in ("", "val_"))
         weights = [(weight.path, weight) for weight in self._whole.trainable_variables]
         if self.journal.end_epoch(train, cv, float(self.model.optimizer.learning_rate), weights):
             partial = self.best_path.with_name("partial.weights.h5")
             self._whole.save_weights(partial)
             partial.replace(self.best_path)
-        partial = self._last_path.with_name("partial.npz")
         variables = {f"variable_{index}": variable.numpy() for index, variable in enumerate(_state(self.model))}
-        np.savez(partial, **self.journal.state, **variables)
-        partial.replace(self._last_path)
+        with files.new_file(self._last_path) as file:
+            np.savez(file, **self.journal.state, **variables)
 
 
 def _state(model):
