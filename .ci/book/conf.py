@@ -34,7 +34,7 @@ html_sourcelink_suffix = ""
 html_show_search_summary = False  # would fetch pages, which a browser forbids to a page from disk
 html_show_copyright = html_show_sphinx = html_use_index = False
 
-EXECUTED = "executed here, with players"
+EXECUTED = "executed here, players kept"
 
 TREE = """
 
@@ -77,7 +77,7 @@ def choose_notebooks(app):
 def _judge(path):
     copy = path.parent / "course" / path.name
     if not copy.exists():
-        return "as committed, without players (make course executes all)"
+        return "as committed, players left out (make course executes all)"
     sources = [[(cell.cell_type, cell.source) for cell in nbformat.read(file, 4).cells] for file in (path, copy)]
     return EXECUTED if sources[0] == sources[1] else "as committed, for the copy in course/ is of another text"
 
