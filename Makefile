@@ -11,7 +11,7 @@ WRONG_PYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	print("" if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, \
 	for example make demo PYTHON=python3.12" % v)' 2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
 
-.PHONY: demo app data test recordings course lint tensorboard clean
+.PHONY: demo app data test recordings course book lint tensorboard clean
 
 demo: .venv/ready
 	@test -d data/raw/train/audio || $(PY) -m utils.voices
@@ -49,12 +49,18 @@ lint: .venv/ready-dev
 course: .venv/ready
 	$(PY) .ci/run_notebooks.py $(NOTEBOOKS)
 
+# The course as pages, in seconds. To hear the clips in them, first let make course execute the notebooks.
+book: .venv/ready-book
+	rm -rf book
+	$(PY) -m sphinx --fail-on-warning --quiet -c .ci/book -d book/doctrees . book/html
+	@echo "The book: open book/html/index.html"
+
 tensorboard: .venv/ready
 	$(PY) -m tensorboard.main --logdir tf_logs --host 127.0.0.1 --port 6006
 
 # Removes what can be made again; data/raw and runs stay.
 clean:
-	rm -rf data/main data/sample tf_logs course .pytest_cache .ruff_cache
+	rm -rf data/main data/sample tf_logs course book .pytest_cache .ruff_cache
 	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 .venv/ready: req.txt
@@ -66,6 +72,10 @@ clean:
 
 .venv/ready-app: .venv/ready pyproject.toml
 	$(PY) -m pip install --quiet --group app
+	@touch $@
+
+.venv/ready-book: .venv/ready pyproject.toml
+	$(PY) -m pip install --quiet --group book
 	@touch $@
 
 .venv/ready-dev: .venv/ready pyproject.toml

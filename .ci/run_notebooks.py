@@ -1,7 +1,7 @@
 """Execute notebooks in order, from fresh kernels, in the project's folder.
 
-python .ci/run_notebooks.py 0_split_data.ipynb ...              executed copies go to course/
-COURSE=full python .ci/run_notebooks.py --in-place ...          what is committed
+python .ci/run_notebooks.py 0_split_data.ipynb ...              executed copies go to course/, with players
+COURSE=full python .ci/run_notebooks.py --in-place ...          what is committed, without
 """
 
 import argparse
@@ -17,15 +17,15 @@ from nbclient.exceptions import CellExecutionError
 from PIL import Image
 
 
-def strip(notebook):
-    """Drop what bloats or dates a notebook: players (sound as text), rare colours, empty streams, run times."""
+def strip(notebook, players):
+    """Drop what bloats or dates a notebook: players (sound as text) if so asked, rare colours, empty streams, times."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
             continue
         kept = []
         for output in _join_streams(cell.outputs):
-            if "<audio" in output.get("data", {}).get("text/html", ""):
+            if not players and "<audio" in output.get("data", {}).get("text/html", ""):
                 output.data = nbformat.from_dict({"text/plain": "(a player: run the cell to listen)"})
             if "image/png" in output.get("data", {}):
                 output.data["image/png"] = _to_palette(output.data["image/png"])
@@ -75,7 +75,7 @@ def main():
             return 1
         target = path if options.in_place else Path("course") / path.name
         target.parent.mkdir(exist_ok=True)
-        nbformat.write(strip(notebook) if options.in_place else notebook, target)
+        nbformat.write(strip(notebook, players=not options.in_place), target)
         print(f"{target}: {time.perf_counter() - start:.0f} s", flush=True)
     return 0
 

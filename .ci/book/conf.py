@@ -1,0 +1,115 @@
+"""The book: README, notebooks and measurements as pages that ask no other host for anything.
+
+python -m sphinx --fail-on-warning --quiet -c .ci/book -d book/doctrees . book/html
+
+Nothing is executed here. A notebook that `make course` has executed is shown with that copy's outputs, which keep their
+players; another one as it is committed. One line says which.
+"""
+
+import shutil
+from pathlib import Path
+
+import nbformat
+from docutils import nodes
+from docutils.utils.math import MathError, latex2mathml
+from sphinx.util import logging
+
+project = html_title = "TensorFlow Speech Recognition: a course"
+root_doc = "README"
+extensions = ["myst_nb"]
+include_patterns = ["*.md", "*.ipynb", "*/README.md"]
+exclude_patterns = [".*", "book", "course", "data", "runs", "tf_logs"]
+
+nb_execution_mode = "off"
+myst_enable_extensions = ["dollarmath"]
+myst_heading_anchors = 3
+highlight_language = "none"  # of code that does not say what it is: commands
+
+html_theme = "sphinx_book_theme"
+html_theme_options = {"footer_content_items": [], "navbar_persistent": [], "use_fullscreen_button": False}
+html_context = {"default_mode": "auto"}  # light or dark as the reader's system is
+html_static_path = html_css_files = ["narrow.css"]
+html_math_renderer = "mathml"  # MathJax would come from another host; browsers know MathML
+html_sourcelink_suffix = ""
+html_show_search_summary = False  # would fetch pages, which a browser forbids to a page from disk
+html_show_copyright = html_show_sphinx = html_use_index = False
+
+EXECUTED = "executed here, players kept"
+
+TREE = """
+
+```{toctree}
+:hidden:
+:caption: Notebooks
+:glob:
+
+[0-9]_*
+train_jupyter_keras
+```
+
+```{toctree}
+:hidden:
+:caption: Beside the course
+:glob:
+
+*/README
+contribute
+CHANGELOG
+```
+"""
+
+NOTE = """```{note}
+Executed where this book was made, so that its clips can be played. The text speaks of the outputs that are kept with
+the notebook, and says on which recordings and setting they were made. Where this page's are others, numbers and
+pictures differ.
+```"""
+
+
+def choose_notebooks(app):
+    """Find out how each notebook will be shown, and say so."""
+    pages = {}
+    for path in sorted(Path(app.srcdir).glob("*.ipynb")):
+        pages.setdefault(_judge(path), []).append(path.stem)
+    app.executed = pages.get(EXECUTED, [])
+    print("; ".join(f"{how}: {', '.join(names)}" for how, names in pages.items()))
+
+
+def _judge(path):
+    copy = path.parent / "course" / path.name
+    if not copy.exists():
+        return "as committed, players left out (make course executes all)"
+    sources = [[(cell.cell_type, cell.source) for cell in nbformat.read(file, 4).cells] for file in (path, copy)]
+    return EXECUTED if sources[0] == sources[1] else "as committed, for the copy in course/ is of another text"
+
+
+def read_source(app, name, source):
+    """Give the front page its table of contents, and executed notebooks their outputs."""
+    if name == root_doc:
+        source[0] += TREE
+    elif name in app.executed:
+        notebook = nbformat.read(Path(app.srcdir) / "course" / f"{name}.ipynb", as_version=4)
+        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(NOTE))
+        source[0] = nbformat.writes(notebook)
+
+
+def write_formula(writer, node):
+    """Write a formula as MathML."""
+    try:
+        writer.body.append(latex2mathml.tex2mathml(node.astext(), as_block=isinstance(node, nodes.math_block)))
+    except MathError as error:
+        logging.getLogger(__name__).warning("formula %s: %s", node.astext(), error, location=node)
+    raise nodes.SkipNode
+
+
+def open_at_readme(app, error):
+    """Make the README what a folder or a site opens with."""
+    if not error:
+        shutil.copy(Path(app.outdir) / "README.html", Path(app.outdir) / "index.html")
+
+
+def setup(app):
+    """Add to Sphinx what the settings do not say."""
+    app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
+    app.connect("builder-inited", choose_notebooks)
+    app.connect("source-read", read_source)
+    app.connect("build-finished", open_at_readme)
