@@ -11,7 +11,7 @@ WRONG_PYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	print("" if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, \
 	for example make demo PYTHON=python3.12" % v)' 2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
 
-.PHONY: demo app data test recordings course book lint tensorboard clean
+.PHONY: demo app data test recordings course book lint lab tensorboard clean
 
 demo: .venv/ready
 	@test -d data/raw/train/audio || $(PY) -m utils.voices
@@ -54,6 +54,10 @@ book: .venv/ready-book
 	rm -rf book
 	$(PY) -m sphinx --fail-on-warning --quiet -c .ci/book -d book/doctrees . book/html
 	@echo "The book: open book/html/index.html"
+
+# The notebooks, for this computer alone.
+lab: .venv/ready
+	$(PY) -m jupyter lab --ip 127.0.0.1
 
 tensorboard: .venv/ready
 	$(PY) -m tensorboard.main --logdir tf_logs --host 127.0.0.1 --port 6006

@@ -102,7 +102,9 @@ class Keeper:
         weights = tf.train.Checkpoint(network=trainer.network)
         self._best = tf.train.CheckpointManager(weights, self.run.work / "best", 1)
         state = None
-        if settings.resume and self._last.restore_or_initialize():
+        with models.reading(self.run.work / "last"):
+            resumed = settings.resume and self._last.restore_or_initialize()
+        if resumed:
             epoch, step, seconds, *best = trainer.progress.numpy()
             state = {"epoch": epoch, "step": step, "seconds": seconds, "best": best}
         self.journal = runs.Journal(self.run, settings, Path(settings.logdir) / settings.logrun, state)

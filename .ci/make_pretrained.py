@@ -12,8 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli, datasets, export, files, recogniser, training
-from utils.quiet import keras
+from utils import cli, datasets, export, files, models, recogniser, training
 
 HOW = """
 **Made by** `python train_keras.py {flags}`, then
@@ -27,7 +26,7 @@ def main(arguments=None):
     parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("run", metavar="RUN", help="run folder of train_keras.py")
     run = Path(parser.parse_args(arguments).run)
-    model = keras.saving.load_model(run / "model.keras", compile=False, safe_mode=True)
+    model = models.load_model(run / "model.keras")
     with files.new_folder(recogniser.PRETRAINED) as folder:
         for name in ("config.json", "labels.txt", "result.json"):
             shutil.copy(run / name, folder)

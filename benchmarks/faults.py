@@ -14,8 +14,8 @@ read-only       a disk mounted read-only
 
 It has survived if the result is the same (bytes for data; what the network answers, and the log, for training), no
 hidden or partial file is left, and a third run writes nothing anew. A full, locked or read-only disk must end it with
-one line that names the place (a full one: the space needed too), exit status 1, and all as it was before. Disks are made in
-memory, which takes Linux and root.
+one line that names the place (a full one: the space needed too), exit status 1, and all as it was before. Disks are
+made in memory, which takes Linux and root.
 """
 
 import contextlib

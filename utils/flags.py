@@ -196,8 +196,22 @@ def parse(description, read_saved, arguments=None, check=None):
     return settings
 
 
+def _read(saved):
+    """Settings that a run's config.json gives, each as the flag of its name would be read."""
+    values = {}
+    for field in dataclasses.fields(Settings):
+        if (value := saved.get(field.name)) is None:
+            continue
+        text = ",".join(map(str, value)) if isinstance(value, list) else str(value)
+        try:
+            values[field.name] = (field.metadata["type"] or parse_bool)(text)
+        except (argparse.ArgumentTypeError, ValueError) as error:
+            raise cli.CourseError(f"config.json of that run is damaged: {field.name} is {text!r} ({error})") from error
+    return vars(Settings(**values))
+
+
 def _resume(parser, saved, given):
-    saved = vars(Settings(**saved))
+    saved = _read(saved)
     for name, value in given.items():
         if name not in FREE_ON_RESUME and saved[name] != value:
             parser.error(f"--{name} was {saved[name]} in that run and cannot change on --resume")

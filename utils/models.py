@@ -4,6 +4,7 @@ python -m utils.models
 """
 
 import argparse
+import contextlib
 import difflib
 import json
 import math
@@ -100,6 +101,30 @@ def build_model(name=DEFAULT, n_labels=N_LABELS):
         return network
     inputs = keras.Input((CLIP_SAMPLES,), name="waveform")
     return keras.Model(inputs, network(LogMel(name="front_end")(inputs)), name=name.replace(".", "_"))
+
+
+@contextlib.contextmanager
+def reading(path):
+    """What goes wrong while a model or checkpoint is read, in one line that names it."""
+    try:
+        yield
+    except cli.CourseError:
+        raise
+    except Exception as error:  # the libraries raise many types for what is damaged, and for what they refuse
+        reason = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise cli.CourseError(f"{path} is damaged or not safe to read: {reason}") from error
+
+
+def load_model(path):
+    """A model that Keras saved, read in its safe mode: what holds code of its own is refused.
+
+    Raises
+    ------
+    CourseError
+        If it is refused or damaged.
+    """
+    with reading(path):
+        return keras.saving.load_model(path, compile=False, safe_mode=True)
 
 
 def learning_part(model):

@@ -259,8 +259,10 @@ NETWORKS = {
 }
 
 
-def make_network(name, n_labels, seed):
-    """A network with fresh weights: one of ``NETWORKS``."""
+def make_network(name, n_labels, seed=0):
+    """A network with fresh weights: one of ``NETWORKS``, or ValueError."""
+    if name not in NETWORKS:
+        raise ValueError(f"no model {name!r}: there are {' and '.join(NETWORKS)}")
     return NETWORKS[name](np.random.default_rng(seed), n_labels)
 
 

@@ -6,10 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, files, models, runs
+from utils import audio, files, models, modules, runs
 from utils.cli import CourseError
 from utils.features import N_FRAMES, N_MELS
-from utils.quiet import keras, tf
+from utils.quiet import tf
 
 LATEST = runs.RUNS / "latest"
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordings; see its README.md
@@ -100,10 +100,8 @@ def load(folder=None):
     path = _find_model(folder)
     if path is None:
         raise CourseError(f"{folder} holds no model: train one first (python train_keras.py), or name its run folder")
-    try:
+    with models.reading(path):
         logits, network = _LOADERS[path.name](path, len(labels))
-    except (ValueError, TypeError, KeyError, OSError) as error:
-        raise CourseError(f"{path} is no model that can be read safely: {_first_line(error)}") from error
     return Recogniser(folder, labels, logits, network)
 
 
@@ -111,20 +109,20 @@ def _find_model(folder):
     return next((folder / name for name in _LOADERS if (folder / name).exists()), None)
 
 
-def _first_line(error):
-    return (str(error).splitlines() or [type(error).__name__])[0]
-
-
 def _load_keras(path, n_labels):
-    return _parts(keras.saving.load_model(path, compile=False, safe_mode=True))
+    return _parts(models.load_model(path))
 
 
 def _load_half(path, n_labels):
-    name = (files.read_json(path.with_name("config.json")) or {}).get("model")
-    model = models.build_model(name, n_labels)
+    model = models.build_model(_read_name(path), n_labels)
     with np.load(path, allow_pickle=False) as saved:
         model.set_weights([saved[f"weight_{index}"].astype(np.float32) for index in range(len(saved.files))])
     return _parts(model)
+
+
+def _read_name(path):
+    """Name of the network whose weights lie in a run folder."""
+    return (files.read_json(path.with_name("config.json")) or {}).get("model")
 
 
 def save_half(folder, model):
@@ -139,8 +137,11 @@ def _parts(model):
 
 
 def _load_saved_model(path, n_labels):
-    model = tf.saved_model.load(path)
-    return model, getattr(model, "recognise_log_mel", None)
+    # The graph of a SavedModel may hold any operation, to write files for one: its weights alone are read.
+    network = modules.make_network(_read_name(path), n_labels)
+    saved = tf.train.Checkpoint(network=network).restore(str(path / "variables" / "variables"))
+    saved.assert_existing_objects_matched().expect_partial()
+    return modules.Recogniser(network).recognise, network if modules.takes_log_mel(network) else None
 
 
 _LOADERS = {"model.keras": _load_keras, "saved_model": _load_saved_model, HALF_WEIGHTS: _load_half}

@@ -50,7 +50,7 @@ class RunCallback(keras.callbacks.Callback):
         """Go on from the last checkpoint, if there is one: weights, optimizer, counters."""
         state = None
         if self._settings.resume and self._last_path.exists():
-            with np.load(self._last_path, allow_pickle=False) as saved:
+            with models.reading(self._last_path), np.load(self._last_path, allow_pickle=False) as saved:
                 state = {name: saved[name] for name in ("epoch", "step", "seconds", "best")}
                 for index, variable in enumerate(_state(part)):
                     variable.assign(saved[f"variable_{index}"])
@@ -149,7 +149,7 @@ def load_teacher(folder, train):
     if runs.read_labels(folder) != list(train.label_order):
         raise CourseError(f"--teacher {folder} has learned other labels than those of these clips")
     with tf.device("CPU"):  # as what is done to batches
-        teacher = keras.saving.load_model(path, compile=False, safe_mode=True)
+        teacher = models.load_model(path)
     if train.inputs[0].shape[1:] == (audio.CLIP_SAMPLES,):
         return teacher
     if not models.has_front_end(teacher):
