@@ -1,10 +1,10 @@
 """Draw what the README shows of the recordings and of a run, and no notebook draws: part of `make figures`.
 
-python -m utils.prepare && python train_keras.py --logrun keras
-python .ci/make_figures.py
+Runs keras and tensorflow, of which the browser's pictures are too, are trained if they are missing.
 """
 
 import csv
+import subprocess
 import sys
 from collections import defaultdict
 from pathlib import Path
@@ -19,10 +19,10 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import audio, augment, cli, corpus, files, plots, store
+from utils import audio, augment, cli, corpus, files, plots, runs, store
 from utils.cli import CourseError
 
-DATA, RUN = Path("data"), Path("runs/keras")
+DATA, RUN = Path("data"), runs.RUNS / "keras"
 WORDS = ("down", "right", "no", "left")
 SNR_DB = (20, 10, 0)
 ORDER = ("raw", "main", "sample", *corpus.SETS)
@@ -147,10 +147,16 @@ def draw_confusion(result):
     return figure
 
 
+def train(name):
+    """Run a training script with its defaults."""
+    if subprocess.run([sys.executable, f"train_{name}.py", "--logrun", name], check=False).returncode:
+        raise CourseError(f"train_{name}.py failed, see above")
+
+
 def main(arguments=None):
     """Draw all of them into imgs/."""
     cli.Parser(description=__doc__.splitlines()[0]).parse_args(arguments)
-    note, result = (files.read_json(path) for path in (DATA / "main" / "split.json", RUN / "result.json"))
+    note = files.read_json(DATA / "main" / "split.json")
     if note is None:
         raise CourseError("data/main is missing: run python -m utils.prepare")
     if not note["dataset"].startswith("recordings"):
@@ -158,8 +164,12 @@ def main(arguments=None):
             f"data/main holds {note['dataset']}, and these pictures are of recordings: "
             "python -m utils.sources --help says where they come from"
         )
-    if result is None or not result["dataset"].startswith(note["dataset"]):
-        raise CourseError(f"{RUN} is missing or of other data: run python train_keras.py --logrun keras")
+    for name in ("keras", "tensorflow"):
+        if not (runs.RUNS / name / "result.json").exists() or not (Path("tf_logs") / name).exists():
+            train(name)
+    result = files.read_json(RUN / "result.json")
+    if not result["dataset"].startswith(note["dataset"]):
+        raise CourseError(f"{RUN} is of {result['dataset']}: remove it, and it is trained again")
     speakers = find_speakers()
     drawn = {
         "folder_tree": draw_tree(),
