@@ -11,7 +11,7 @@ WRONG_PYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	print("" if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, \
 	for example make demo PYTHON=python3.12" % v)' 2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
 
-.PHONY: demo app data test recordings course book lint lab tensorboard clean
+.PHONY: demo app data test recordings course book figures lint lab tensorboard clean
 
 demo: .venv/ready
 	@test -d data/raw/train/audio || $(PY) -m utils.voices
@@ -58,6 +58,13 @@ book: .venv/ready-book
 # The notebooks, for this computer alone.
 lab: .venv/ready
 	$(PY) -m jupyter lab --ip 127.0.0.1
+
+# The pictures in imgs/: of real recordings in data/raw, and of a run of each script.
+figures: .venv/ready-dev
+	$(PY) -m utils.prepare
+	$(PY) .ci/make_figures.py
+	COURSE=full $(PY) .ci/run_notebooks.py 0_split_data.ipynb 1_visualize.ipynb 5_recognize.ipynb
+	$(PYTEST) tests/test_app.py tests/test_tensorboard.py --photographs imgs --runs tf_logs
 
 tensorboard: .venv/ready
 	$(PY) -m tensorboard.main --logdir tf_logs --host 127.0.0.1 --port 6006

@@ -15,11 +15,12 @@ from conftest import check_refused, serving, start_browser
 from playwright.sync_api import expect, sync_playwright
 
 import app
-from utils import audio, cli, voices
+from utils import audio, cli, corpus, plots, voices
 from utils.labels import LABELS
 
 ROOT = Path(__file__).parents[1]
 WORD = "right"
+PHONE = {"width": 390, "height": 844}
 CROWD = 50
 MEMORY_MB = 100  # by which 150 answers may make the server grow, once it has seen a crowd
 
@@ -41,10 +42,12 @@ def url(server):
 
 
 @pytest.fixture(scope="module")
-def sounds(tmp_path_factory):
-    """A word between pauses, and what should be refused."""
+def sounds(request, tmp_path_factory):
+    """A word between pauses, and what should be refused; for photographs the word is the first test clip of it."""
     folder = tmp_path_factory.mktemp("sounds")
     (path,) = voices.make_examples(folder, [WORD])
+    if request.config.getoption("photographs"):
+        path = corpus.list_wavs(ROOT / "data" / "main" / "test" / WORD)[0]
     pause = np.zeros(audio.SAMPLE_RATE, np.int16)
     audio.write_wav(folder / "word.wav", np.concatenate([pause, audio.read_wav(path), pause]))
     audio.write_wav(folder / "long.wav", np.zeros(61 * audio.SAMPLE_RATE, np.int16))
@@ -82,17 +85,18 @@ def deaf(playwright):
     browser.close()
 
 
-def open_page(browser, url, width=1200, height=1000):
+def open_page(browser, url, width=1024, height=800):
     page = browser.new_page(viewport={"width": width, "height": height})
     page.goto(url)
     expect(page.get_by_role("heading", name="Spoken commands")).to_be_visible()
     return page
 
 
-def photograph(request, page, name):
+def photograph(request, page, name, rest_ms=1500):
+    """Keep what the page shows, once what moves has come to rest."""
     if folder := request.config.getoption("photographs"):
-        page.wait_for_timeout(1500)  # until what moves has come to rest
-        page.screenshot(path=Path(folder) / f"{name}.png", full_page=True)
+        page.wait_for_timeout(rest_ms)
+        (Path(folder) / f"{name}.png").write_bytes(plots.to_palette(page.screenshot(full_page=True)))
 
 
 def test_a_word_is_recorded_and_recognised_and_nothing_leaves_the_machine(speaking, url, request):
@@ -110,6 +114,8 @@ def test_a_word_is_recorded_and_recognised_and_nothing_leaves_the_machine(speaki
     for label in LABELS:
         expect(page.get_by_role("tabpanel").first).to_contain_text(label)
     photograph(request, page, "page_word")
+    page.set_viewport_size(PHONE)
+    photograph(request, page, "page_phone")
     assert asked
     assert all(address.startswith((url, "data:", "blob:")) for address in asked)
     page.close()
@@ -121,12 +127,12 @@ def test_live_mode_hears_the_word_each_time_it_is_said(speaking, url, request):
     page.get_by_role("button", name="Record", exact=True).locator("visible=true").click()
     expect(page.locator(".heard li").nth(2)).to_contain_text(WORD)
     expect(page.locator(".live_answer p").last).to_contain_text(WORD)
-    photograph(request, page, "page_live")
+    photograph(request, page, "page_live", rest_ms=0)  # later its bars are of the pause after the word
     page.close()
 
 
-def test_keyboard_and_screen_reader_at_a_phones_width(deaf, url, request):
-    page = open_page(deaf, url, width=390, height=844)
+def test_keyboard_and_screen_reader_at_a_phones_width(deaf, url):
+    page = open_page(deaf, url, **PHONE)
     expect(page.locator(".notice p").first).to_contain_text("No microphone was found")
     button = page.get_by_role("button", name=WORD, exact=True)
     for _ in range(40):
@@ -136,12 +142,11 @@ def test_keyboard_and_screen_reader_at_a_phones_width(deaf, url, request):
     page.keyboard.press("Enter")
     status = page.get_by_role("status").filter(has_text=WORD).first
     expect(status).to_contain_text("sure")
-    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     for found in page.locator("button:visible").all():
         assert found.evaluate(
             "b => (b.ariaLabel || b.title || b.innerText || b.getAttribute('aria-labelledby') || '').trim()"
         )
-    photograph(request, page, "page_phone")
     page.close()
 
 

@@ -8,6 +8,7 @@ import librosa
 import matplotlib.pyplot as plt
 import numpy as np
 import pytest
+from PIL import Image
 
 from utils import evaluation, features, plots, stream
 
@@ -201,3 +202,20 @@ def test_the_trade_off_is_in_per_cent_and_alarms_an_hour(ax):
     plots.plot_trade(ax, {"quiet": [(0.3, 40.0, 0.9), (0.9, 2.0, 0.5)]})
     np.testing.assert_allclose(ax.lines[0].get_xydata(), [[40, 10], [2, 50]])
     assert [text.get_text() for text in ax.texts] == ["0.30", "0.90"]
+
+
+def test_a_tree_has_a_line_a_row_and_its_notes_in_a_column(ax):
+    plots.plot_tree(ax, [("data/", ""), ("├── sample/", "2 wav"), ("└── x.bc/", "2 x 3")])
+    lines = ax.texts[0].get_text().split("\n")
+    assert [line.split()[0] for line in lines] == ["data/", "├──", "└──"]
+    assert lines[1].index("2 wav") == lines[2].index("2 x 3")
+
+
+def test_a_picture_is_kept_in_256_colours_on_white(ax, tone, tmp_path, monkeypatch):
+    monkeypatch.setattr(plots, "IMAGES", tmp_path / "imgs")
+    plots.plot_spectrogram(ax, tone)
+    ax.figure.set_facecolor("black")
+    plots.save(ax.figure, "tone")
+    with Image.open(tmp_path / "imgs" / "tone.png") as picture:
+        assert picture.mode == "P"
+        assert picture.convert("RGBA").getpixel((0, 0)) == (255, 255, 255, 255)
