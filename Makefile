@@ -44,6 +44,7 @@ recordings: .venv/ready-dev
 lint: .venv/ready-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
+	$(PY) -m bandit --quiet --configfile pyproject.toml --recursive utils benchmarks .ci $(wildcard *.py)
 	$(PY) -m codespell_lib README.md CHANGELOG.md contribute.md utils tests *.py
 
 course: .venv/ready
