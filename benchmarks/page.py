@@ -38,7 +38,7 @@ def wait_for(url, process):
         if process.poll() is not None:
             break
         try:
-            with urllib.request.urlopen(url):  # nosec B310: our own page
+            with urllib.request.urlopen(url):  # nosec B310 # our own page
                 return
         except OSError:
             time.sleep(0.5)

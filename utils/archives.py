@@ -253,7 +253,7 @@ def _extract_7z(path, target, nested):
                 for member in members:
                     if member.kind == "folder":
                         _save(member, None, target, bar)
-                archive.extractall(root, factory=Copies())  # nosec B202: _check has seen each member
+                archive.extractall(root, factory=Copies())  # nosec B202 # _check has seen each member
     except py7zr.exceptions.PasswordRequired as error:
         raise CourseError(f"{path.name} is encrypted: nothing was unpacked") from error
     except py7zr.exceptions.UnsupportedCompressionMethodError as error:
