@@ -1,8 +1,14 @@
 """Measurements, run by hand: each module prints a table, with ``--json`` one object a line."""
 
 import argparse
+import os
+import subprocess
+import time
+from pathlib import Path
 
 from utils import cli
+
+ROOT = Path(__file__).parents[1]
 
 
 def make_parser(description, data=False):
@@ -13,3 +19,15 @@ def make_parser(description, data=False):
         parser.add_argument("--path_to_data", default=folder, help=f"arrays (default: {folder})")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
+
+
+def measure(command, folder):
+    """Peak memory in MB, and seconds, of a command of ours that runs in ``folder`` and must end well."""
+    started = time.perf_counter()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise cli.CourseError(f"{' '.join(map(str, command))} ended with status {process.returncode}")
+    return usage.ru_maxrss / 1e3, time.perf_counter() - started

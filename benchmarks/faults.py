@@ -34,10 +34,9 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import make_parser
+from benchmarks import ROOT, make_parser
 from utils import audio, cli, recogniser, voices
 
-ROOT = Path(__file__).parents[1]
 # Root may write everywhere, unless it gives up the right to.
 AS_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.name == "posix" and not os.getuid() else []
 SEED = 0

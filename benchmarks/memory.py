@@ -8,17 +8,13 @@ Both scripts, one epoch each, in processes of their own. Takes 6 GB of disk in t
 
 import itertools
 import json
-import os
-import subprocess
 import sys
 import tempfile
-import time
 from pathlib import Path
 
-from benchmarks import make_parser
+from benchmarks import ROOT, make_parser, measure
 from utils import cli, datasets, store
 
-ROOT = Path(__file__).parents[1]
 SIZES = (10_000, 100_000)
 SCRIPTS = ("train_keras.py", "train_tensorflow.py")
 
@@ -45,13 +41,7 @@ def repeat(sets, n_rows, folder):
 def train(script, store_folder, folder):
     """Peak memory in MB and seconds of one epoch."""
     flags = ["--path_to_data", store_folder, "--epochs", "1", "--logdir", folder / "logs"]
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, ROOT / script, *flags], cwd=folder, stdout=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise cli.CourseError(f"{script} ended with status {process.returncode}")
-    return usage.ru_maxrss / 1e3, time.perf_counter() - started
+    return measure([sys.executable, ROOT / script, *flags], folder)
 
 
 def main(arguments=None):
