@@ -82,13 +82,13 @@ def train(settings, strategy, spare):
         verbose=0,
     )
 
-    run.require_space()
     best = models.build_model(settings.model, n_labels)  # without the optimizer, which is twice as large
-    best.load_weights(callback.best_path)
-    best.save(run.work / "model.keras")
+    training.read_variables(callback.best_path, best.variables)
     predict = tf.function(lambda waveforms: best(waveforms, training=False))
-    result = training.summarize(settings, best, sets, dataset, callback.journal, predict)
-    run.finish(result)
+    with run.writing():
+        best.save(run.work / "model.keras")
+        result = training.summarize(settings, best, sets, dataset, callback.journal, predict)
+        run.finish(result)
     training.report(result, sets)
     print(f"model and scores: {run.final}; curves: tensorboard --logdir {settings.logdir} --host 127.0.0.1")
 

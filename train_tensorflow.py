@@ -111,25 +111,25 @@ class Keeper:
 
     def end_epoch(self, train, cv):
         """Log an epoch and write what it takes to go on, or to have the best weights."""
-        self.run.require_space()
         weights = [(name, w) for name, w in modules.name_variables(self._trainer.network) if w.trainable]
-        if self.journal.end_epoch(train, cv, float(self._trainer.optimizer.learning_rate), weights):
-            self._best.save(self.journal.epoch)
-        state = self.journal.state
-        self._trainer.progress.assign([state["epoch"], state["step"], state["seconds"], *state["best"]])
-        self._last.save(self.journal.epoch)
+        with self.run.writing():
+            if self.journal.end_epoch(train, cv, float(self._trainer.optimizer.learning_rate), weights):
+                self._best.save(self.journal.epoch)
+            state = self.journal.state
+            self._trainer.progress.assign([state["epoch"], state["step"], state["seconds"], *state["best"]])
+            self._last.save(self.journal.epoch)
 
     def finish(self, settings, sets, dataset):
         """Save the best network, test it, put the run in its place."""
-        self.run.require_space()
         n_labels = len(sets["train"].label_order)
         network = modules.make_network(settings.model, n_labels, settings.seed)
         tf.train.Checkpoint(network=network).restore(self._best.latest_checkpoint).expect_partial()
         recogniser = modules.Recogniser(network)
-        tf.saved_model.save(recogniser, self.run.work / "saved_model")
         counted = models.build_model(settings.model, n_labels)  # the same network, in Keras
-        result = training.summarize(settings, counted, sets, dataset, self.journal, recogniser)
-        self.run.finish(result)
+        with self.run.writing():
+            tf.saved_model.save(recogniser, self.run.work / "saved_model")
+            result = training.summarize(settings, counted, sets, dataset, self.journal, recogniser)
+            self.run.finish(result)
         training.report(result, sets)
         print(f"model and scores: {self.run.final}; curves: tensorboard --logdir {settings.logdir} --host 127.0.0.1")
 

@@ -1,16 +1,87 @@
-"""Guards: a command that is killed and run again ends as if nothing had happened; more kills: benchmarks/faults.py."""
+"""Guards: killed, or on a full, locked or read-only disk, a command loses nothing; equal seeds give equal results.
 
+More times: benchmarks/faults.py.
+"""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
 import pytest
+from conftest import tree
 
 from benchmarks import faults
 
+ROOT = Path(__file__).parents[1]
+on_disks = pytest.mark.skipif(
+    sys.platform != "linux" or os.getuid() != 0, reason="disks are made in memory, which takes Linux and root"
+)
+SCRIPTS = [name for name, job in faults.JOBS.items() if job.training]
+OF_DATA = [name for name in faults.JOBS if name not in SCRIPTS]
 
-@pytest.mark.parametrize("job", ["voices", "sources", "store", "features"])
-def test_a_kill_loses_nothing(job, capsys):
-    assert faults.main(["--jobs", job, "--kills", "1"]) == 0, capsys.readouterr().err
+
+@pytest.fixture(scope="module")
+def bases(tmp_path_factory):
+    """What jobs begin from, made once."""
+    return {"root": tmp_path_factory.mktemp("faults")}
+
+
+def find_losses(fault, job, bases):
+    """Why a job did not survive a fault."""
+    return faults.try_fault(fault, job, 1, bases, np.random.default_rng(faults.SEED))[1]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.parametrize("job", faults.JOBS)
+def test_a_kill_loses_nothing(job, bases):
+    assert find_losses("killed", job, bases) == []
+
+
+@on_disks
+@pytest.mark.parametrize("job", OF_DATA)
+@pytest.mark.parametrize("fault", ["full", "locked", "read-only"])
+def test_a_disk_that_cannot_be_written_is_one_line(fault, job, bases):
+    assert find_losses(fault, job, bases) == []
+
+
+@on_disks
+@pytest.mark.parametrize("job", SCRIPTS)
+def test_a_disk_that_fills_while_training_is_one_line(job, bases):
+    assert find_losses("filled", job, bases) == []
 
 
 def test_a_job_that_does_not_survive_is_told(monkeypatch, capsys):
-    monkeypatch.setattr(faults, "outcome", lambda job, folder: {"a": str(folder).encode()})
-    assert faults.main(["--jobs", "voices", "--kills", "1"]) == 1
+    monkeypatch.setattr(faults, "outcome", lambda job, folder: {"a": os.urandom(4)})
+    assert faults.main(["--faults", "killed", "--jobs", "voices", "--times", "1"]) == 1
     assert "another result" in capsys.readouterr().err
+
+
+def make_demo(folder):
+    """What make demo does, in small, and the same in plain TensorFlow."""
+    folder.mkdir()
+    for command in (
+        ("-m", "utils.voices", "--speakers", "12"),
+        ("-m", "utils.prepare"),
+        (ROOT / "train_keras.py", "--epochs", "3", "--logrun", "keras"),
+        (ROOT / "train_tensorflow.py", "--epochs", "3", "--logrun", "tensorflow"),
+    ):
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, check=True)
+
+
+def timeless(folder):
+    """What two demos must have in common: data, weights, logs and results, but no times."""
+    runs = sorted((folder / "runs").iterdir())
+    results = [{**json.loads((run / "result.json").read_text()), "seconds": None} for run in runs]
+    return tree(folder / "data"), results, [faults.read_log(run) for run in runs], [tree(run / "best") for run in runs]
+
+
+def test_the_same_seed_gives_the_same_bytes(tmp_path):
+    for name in ("first", "second"):
+        make_demo(tmp_path / name)
+    for first, second in zip(timeless(tmp_path / "first"), timeless(tmp_path / "second")):
+        assert len(first) > 1
+        assert first == second

@@ -139,7 +139,7 @@ def _parts(model):
 def _load_saved_model(path, n_labels):
     # The graph of a SavedModel may hold any operation, to write files for one: its weights alone are read.
     network = modules.make_network(_read_name(path), n_labels)
-    saved = tf.train.Checkpoint(network=network).restore(str(path / "variables" / "variables"))
+    saved = tf.train.Checkpoint(network=network).read(str(path / "variables" / "variables"))
     saved.assert_existing_objects_matched().expect_partial()
     return modules.Recogniser(network).recognise, network if modules.takes_log_mel(network) else None
 

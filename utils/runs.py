@@ -1,7 +1,10 @@
 """A training run on disk: its folder, its log, what TensorBoard shows of it."""
 
+import contextlib
 import dataclasses
+import errno
 import io
+import os
 import shutil
 import time
 from pathlib import Path
@@ -17,6 +20,7 @@ RUNS = Path("runs")
 # beside it the best weights, twice, and at the end the model.
 MOST_COPIES = 9
 RUN_BYTES, BOARD_BYTES = 2e6, 10e6  # log and settings; curves, histograms, pictures and sounds
+NO_SPACE = os.strerror(errno.ENOSPC)  # in the words of the system, which TensorFlow's errors repeat
 HISTOGRAMS = 20  # times in a run that histograms of the weights are written
 
 
@@ -59,8 +63,21 @@ class RunFolder:
         files.write_text(self.work / "labels.txt", "\n".join(labels) + "\n")
         self._is_begun = True
 
+    @contextlib.contextmanager
+    def writing(self):
+        """Write weights, checkpoints or curves: there is room for them, or one line says how much is needed."""
+        self.require_space()
+        try:
+            yield
+        except (OSError, tf.errors.OpError) as error:
+            if NO_SPACE not in str(error):
+                raise
+            # Another program has filled the disk since, and may have made room again.
+            self.require_space()
+            raise CourseError(f"{self.work}: the disk was full for a moment: go on with --resume") from error
+
     def require_space(self):
-        """Raise CourseError unless there is room for what is written next: weights, checkpoint, curves."""
+        """Raise CourseError unless there is room for what is written next."""
         try:
             files.require_space(self._board, BOARD_BYTES)
             files.require_space(self.work, MOST_COPIES * self._n_bytes + RUN_BYTES)

@@ -41,7 +41,7 @@ class RunCallback(keras.callbacks.Callback):
     def __init__(self, run, settings, model, board):
         super().__init__()
         self._run, self._settings, self._whole, self._board = run, settings, model, board
-        self.best_path = run.work / "best" / "model.weights.h5"
+        self.best_path = run.work / "best" / "weights.npz"
         self._last_path = run.work / "last" / "checkpoint.npz"
         for path in (self.best_path, self._last_path):
             path.parent.mkdir(exist_ok=True)
@@ -50,10 +50,7 @@ class RunCallback(keras.callbacks.Callback):
         """Go on from the last checkpoint, if there is one: weights, optimizer, counters."""
         state = None
         if self._settings.resume and self._last_path.exists():
-            with models.reading(self._last_path), np.load(self._last_path, allow_pickle=False) as saved:
-                state = {name: saved[name] for name in ("epoch", "step", "seconds", "best")}
-                for index, variable in enumerate(_state(part)):
-                    variable.assign(saved[f"variable_{index}"])
+            state = read_variables(self._last_path, _state(part))
         self.journal = runs.Journal(self._run, self._settings, self._board, state)
         self.journal.log.write_graph(lambda waveforms: self._whole(waveforms, training=False))
 
@@ -70,16 +67,30 @@ class RunCallback(keras.callbacks.Callback):
 
     def on_epoch_end(self, epoch, logs=None):
         """Log the epoch, keep the best weights, write the checkpoint."""
-        self._run.require_space()
         train, cv = ((logs[f"{of}loss"], logs[f"{of}accuracy"]) for of in ("", "val_"))
         weights = [(weight.path, weight) for weight in self._whole.trainable_variables]
-        if self.journal.end_epoch(train, cv, float(self.model.optimizer.learning_rate), weights):
-            partial = self.best_path.with_name("partial.weights.h5")
-            self._whole.save_weights(partial)
-            partial.replace(self.best_path)
-        variables = {f"variable_{index}": variable.numpy() for index, variable in enumerate(_state(self.model))}
-        with files.new_file(self._last_path) as file:
-            np.savez(file, **self.journal.state, **variables)
+        with self._run.writing():
+            if self.journal.end_epoch(train, cv, float(self.model.optimizer.learning_rate), weights):
+                write_variables(self.best_path, self._whole.variables)
+            write_variables(self._last_path, _state(self.model), self.journal.state)
+
+
+def write_variables(path, variables, others=None):
+    """Keep variables in one file of numpy's, and other values by name.
+
+    Not in Keras's HDF5, which crashes where the disk is full.
+    """
+    arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
+    with files.new_file(path) as file:
+        np.savez(file, **(others or {}), **arrays)
+
+
+def read_variables(path, variables):
+    """Set variables from a file of :func:`write_variables`, in the same order; the other values by name."""
+    with models.reading(path), np.load(path, allow_pickle=False) as saved:
+        for index, variable in enumerate(variables):
+            variable.assign(saved[f"variable_{index}"])
+        return {name: saved[name] for name in saved.files if not name.startswith("variable_")}
 
 
 def _state(model):
