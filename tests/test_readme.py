@@ -1,8 +1,16 @@
-"""Guards: imgs/ holds the pictures that are shown and no others, each with a text, all of them small."""
+"""Guards: what the README tells to run does run; imgs/ holds what is shown and no more, each with a text, all small."""
 
+import importlib
 import json
 import re
+import shlex
+import tomllib
 from pathlib import Path
+
+import numpy as np
+import pytest
+
+from utils import audio, cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*.ipynb")]
@@ -43,3 +51,72 @@ def test_every_picture_has_a_text():
 
 def test_pictures_are_small():
     assert sum(path.stat().st_size for path in (ROOT / "imgs").iterdir()) < MAX_BYTES
+
+
+def list_commands():
+    """Commands of the README in its order: indented lines, and those in its sentences and tables, without remarks."""
+    prose = read_prose(ROOT / "README.md")
+    found = re.findall(r"^    (\S.*)$|`((?:python|make|pip) [^`]+)`", prose, flags=re.MULTILINE)
+    return list(dict.fromkeys(re.split(r"\s{2,}", line or span)[0] for line, span in found))
+
+
+# What keeps a command short here, or out of the way of the next one.
+ADDED = {
+    "python -m utils.voices": "--speakers 12",
+    "python -m utils.prepare --raw my_words --keywords lights,music": "--main words/main --sample words/sample",
+    "python train_keras.py --resume --logrun first": "--max_steps 4",
+}
+FEW_STEPS = "--max_steps 2"
+ELSEWHERE = {  # and why
+    "python -m venv .venv": "a newcomer's environment",
+    "python -m pip install --upgrade pip": "the same",
+    "python app.py": "a server: test_app.py",
+    "python -m utils.sources archive tensorflow-speech-recognition-challenge.zip": "asks for it: test_sources.py",
+    "python -m utils.sources kaggle": "asks the network: test_downloads.py",
+    "python -m utils.sources speech_commands": "the same",
+    "python train_keras.py --recipe best": "a large network: test_training.py",
+    "python train_keras.py --path_to_data voice_data": "the original's arrays: test_store.py",
+    "python train_tensorflow.py --strategy multi_worker": "two processes: test_tensorflow.py",
+    "python predict.py --listen": "a microphone: test_stream.py",
+    "python -m benchmarks.streams": "a measurement",
+}
+
+
+@pytest.fixture
+def place(tmp_path, monkeypatch):
+    """A folder with the files that the README names."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    words = [f"my_words/{word}/{name}_1.wav" for word in ("lights", "music", "other") for name in ("ann", "ben", "cyd")]
+    seconds = {"me.wav": 1, "a_folder/a.wav": 1, "long.wav": 5, "my_words/_background_noise_/room.wav": 30}
+    for path in [*seconds, *words]:
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        n_samples = seconds.get(path, 1) * audio.SAMPLE_RATE
+        audio.write_wav(path, rng.normal(0, 3000, n_samples).astype(np.int16))
+    return tmp_path
+
+
+def test_commands_of_the_readme_run(place, capsys):
+    commands = [command for command in list_commands() if command.startswith("python ") and " -c " not in command]
+    assert ELSEWHERE.keys() | ADDED.keys() <= set(commands)  # none has been left behind
+    for command in commands:
+        if command in ELSEWHERE:
+            continue
+        _, *words = shlex.split(command)
+        name, *arguments = words[1:] if words[0] == "-m" else [words[0].removesuffix(".py"), *words[1:]]
+        more = ADDED.get(command, FEW_STEPS if name.startswith("train_") else "")
+        try:
+            status = cli.run(importlib.import_module(name).main, [*arguments, *more.split()])
+        except SystemExit as end:  # of --help
+            status = end.code
+        assert not status, f"{command}: {capsys.readouterr().err}"
+
+
+def test_what_the_readme_installs_and_makes_exists():
+    text = "\n".join(list_commands())
+    targets = re.findall(r"^(\w+):", (ROOT / "Makefile").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    groups = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["dependency-groups"]
+    assert set(re.findall(r"\bmake (\w+)", text)) <= set(targets)
+    assert set(re.findall(r"--group (\w+)", text)) <= set(groups)
+    pinned = re.search(r"^tensorflow==(\S+)", (ROOT / "req.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert f"tensorflow[and-cuda]=={pinned[1]}" in text

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train_keras
 import train_tensorflow
-from utils import audio, cli, features, flags, models, modules, networks, recogniser, runs
+from utils import audio, cli, export, features, flags, models, modules, networks, recogniser, runs
 from utils.labels import LABELS
 from utils.quiet import keras, tf
 
@@ -196,6 +196,12 @@ def test_predict_reads_the_saved_model(single, spoken):
     np.testing.assert_allclose(saved(waveforms), expected, atol=1e-5)
     np.testing.assert_allclose(saved.from_log_mel(log_mel), expected, atol=1e-5)
     assert saved.labels == LABELS
+
+
+def test_its_saved_model_is_exported_as_another_with_probabilities(single, spoken):
+    path = export.export(single / "runs" / "latest", "saved_model")
+    expected = recogniser.load(single / "runs" / "latest")(spoken[0][0])
+    np.testing.assert_allclose(export.open_exported(path)(spoken[0][0]), expected, atol=1e-5)
 
 
 def test_a_killed_run_is_resumed_exactly(single, folder):

@@ -141,7 +141,7 @@ def _load_saved_model(path, n_labels):
     network = modules.make_network(_read_name(path), n_labels)
     saved = tf.train.Checkpoint(network=network).read(str(path / "variables" / "variables"))
     saved.assert_existing_objects_matched().expect_partial()
-    return modules.Recogniser(network).recognise, network if modules.takes_log_mel(network) else None
+    return modules.Recogniser(network), network if modules.takes_log_mel(network) else None
 
 
 _LOADERS = {"model.keras": _load_keras, "saved_model": _load_saved_model, HALF_WEIGHTS: _load_half}
