@@ -160,6 +160,7 @@ def check_refused(main, arguments, line, capsys):
     assert error.count("\n") == 1
 
 
-def tree(folder):
+def tree(folder, before=""):
     """Relative path -> content of every file under a folder."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+    found = (path for path in sorted(folder.rglob("*")) if path.is_file())
+    return {before + path.relative_to(folder).as_posix(): path.read_bytes() for path in found}

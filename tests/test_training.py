@@ -119,7 +119,7 @@ def test_two_epochs_show_the_same_rows_unless_they_are_augmented(model, flag, mo
         (["--learning_rate", "fast"], "'fast' is not a number above zero"),
         (["--random_data=perhaps"], "'perhaps' is neither True nor False"),
         (["--augment=perhaps"], "argument --augment/--no-augment: ignored explicit argument 'perhaps'"),
-        (["--logrun", "../elsewhere"], "'../elsewhere' is no name for a folder"),
+        (["--logrun", "../elsewhere"], "'../elsewhere' has a slash in it"),
     ],
 )
 def test_a_bad_flag_ends_with_one_line_and_status_2(flags, line, capsys, folder):
