@@ -130,7 +130,7 @@ def draw_noise(clip):
 
 def draw_learning_curve():
     """Loss and accuracy of a run by epoch."""
-    with open(RUN / "log.csv", newline="") as file:
+    with open(RUN / "log.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     figure, axes = plt.subplots(1, 2, figsize=(8, 3), layout="constrained")
     for ax, metric in zip(axes, ("loss", "accuracy")):

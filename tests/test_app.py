@@ -171,7 +171,8 @@ def memory_mb(pid):
     status = Path(f"/proc/{pid}/status")
     if not status.exists():
         pytest.skip("no /proc on this system")
-    return next(int(line.split()[1]) for line in status.read_text().splitlines() if line.startswith("VmRSS")) / 1e3
+    lines = status.read_text(encoding="utf-8").splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
 
 
 def test_a_crowd_is_answered_too_large_a_one_is_told_and_memory_stays(server, sounds):

@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -14,35 +15,44 @@ ROOT = Path(__file__).parents[1]
 
 
 def run(folder, *command):
+    home = {name: str(folder) for name in ("HOME", "USERPROFILE")}
+    console = {"PYTHONIOENCODING": "cp1252", "PYTHONWARNDEFAULTENCODING": "1"}
     done = subprocess.run(
         [sys.executable, *command],
         cwd=folder,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, **home, **console, "PYTHONPATH": str(ROOT)},
         capture_output=True,
-        text=True,
+        encoding="cp1252",
         check=False,
     )
     assert done.returncode == 0, done.stderr
+    assert not re.search(rf"{re.escape(str(ROOT))}.*EncodingWarning", done.stderr), done.stderr
     return done.stdout
 
 
 def accuracy_of(solution, submission):
-    with open(solution, newline="") as truth, open(submission, newline="") as answers:
+    with (
+        open(solution, encoding="utf-8", newline="") as truth,
+        open(submission, encoding="utf-8", newline="") as answers,
+    ):
         said, heard = dict(csv.reader(truth)), dict(csv.reader(answers))
     assert list(said) == list(heard)
     return sum(said[name] == heard[name] for name in said if name != "fname") / (len(said) - 1)
 
 
 def test_built_in_voices_from_nothing_to_a_submission(tmp_path):
-    assert "built-in voices, 40 speakers" in run(tmp_path, "-m", "utils.voices", "--speakers", "40")
-    assert "nothing to do" in run(tmp_path, "-m", "utils.voices", "--speakers", "40")
-    run(tmp_path, "-m", "utils.prepare")
-    before = tree(tmp_path / "data")
-    assert "nothing to do" in run(tmp_path, "-m", "utils.prepare")
-    assert tree(tmp_path / "data") == before
-    assert "built-in voices (files " in run(tmp_path, str(ROOT / "train_keras.py"), "--epochs", "40")
-    run(tmp_path, str(ROOT / "predict.py"), "--submission", "submission.csv")
-    accuracy = accuracy_of(tmp_path / "data/raw/voices_solution.csv", tmp_path / "submission.csv")
+    folder = tmp_path / "Größe 声 data"
+    folder.mkdir()
+    assert "built-in voices, 40 speakers" in run(folder, "-m", "utils.voices", "--speakers", "40")
+    assert "nothing to do" in run(folder, "-m", "utils.voices", "--speakers", "40")
+    run(folder, "-m", "utils.prepare")
+    before = tree(folder / "data")
+    main = str(folder / "data/main")  # with a character that this console lacks
+    assert r"Größe \u58f0 data" in run(folder, "-m", "utils.prepare", "--main", main)
+    assert tree(folder / "data") == before
+    assert "built-in voices (files " in run(folder, str(ROOT / "train_keras.py"), "--epochs", "40")
+    run(folder, str(ROOT / "predict.py"), "--submission", "submission.csv")
+    accuracy = accuracy_of(folder / "data/raw/voices_solution.csv", folder / "submission.csv")
     assert accuracy > 0.5  # chance is 1/12; unknown words and voices are new
 
 
@@ -58,5 +68,8 @@ def test_the_real_archive_from_zip_to_submission(tmp_path, archive):
     result = json.loads((tmp_path / "runs/latest/result.json").read_text())
     assert result["cv_accuracy"] > 0.81  # the original's headline
     run(tmp_path, str(ROOT / "predict.py"), "--submission", "submission.csv")
-    with open(tmp_path / "submission.csv") as ours, open(tmp_path / "data/raw/sample_submission.csv") as sample:
+    with (
+        open(tmp_path / "submission.csv", encoding="utf-8") as ours,
+        open(tmp_path / "data/raw/sample_submission.csv", encoding="utf-8") as sample,
+    ):
         assert [line.split(",")[0] for line in ours] == [line.split(",")[0] for line in sample]

@@ -1,7 +1,6 @@
 """Guards: the front end of training and of the finished model is one and the same; augmentation is what it says."""
 
 import os
-import signal
 import subprocess
 import sys
 import time
@@ -125,7 +124,7 @@ def test_a_killed_run_goes_on_with_what_was_not_finished(tmp_path):
     settings = {"env": {**os.environ, "PYTHONPATH": str(ROOT)}, "cwd": tmp_path, "stdout": subprocess.DEVNULL}
     process = subprocess.Popen(command, **settings)
     wait_for(folder / ".train_X_tempogram.bc.partial")
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     assert not (folder / "train_X_tempogram.bc").exists()
     before = (folder / "train_X_log_mel.bc").stat().st_ino

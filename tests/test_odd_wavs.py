@@ -11,13 +11,14 @@ import hypothesis.extra.numpy as arrays
 import numpy as np
 import odd_wavs
 import pytest
-from conftest import burst
+from conftest import PEAK, burst
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import predict
 from utils import audio, cli, corpus, datasets, models, prepare
 
+pytestmark = pytest.mark.posix  # links, pipes and a socket are among the files
 ROOT = Path(__file__).parents[1]
 MAX_MEMORY_MB = 200
 
@@ -111,11 +112,10 @@ def test_predict_answers_for_each_and_names_the_unreadable_on_a_line_each(odd, t
     assert all(rows[one.path.name] == "silence" for one in bad)
 
 
-LONG = """
-import resource, sys, time
+LONG = f"""{PEAK}
+import time
 import numpy as np, soundfile, soxr
 from utils import audio, corpus
-peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
 soxr.resample(np.zeros(100, np.float32), 44100, 16000)
 before = peak()
 for path in sys.argv[1:]:
@@ -164,9 +164,9 @@ def test_five_hours_are_refused(tmp_path):
 
 def test_all_odd_files_together_cost_little_memory(odd):
     code = (
-        "import json, resource, sys, soundfile, soxr, numpy\n"
+        f"{PEAK}\n"
+        "import json, soundfile, soxr, numpy\n"
         "from utils import audio\n"
-        "peak = lambda: resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3\n"
         "before = peak()\n"
         "for path in json.load(sys.stdin):\n"
         "    try: audio.read_loudest_second(path)\n"

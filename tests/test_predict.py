@@ -34,7 +34,7 @@ def folder(tmp_path, monkeypatch):
 
 
 def submission(path):
-    with open(path, newline="") as file:
+    with open(path, encoding="utf-8", newline="") as file:
         return list(csv.reader(file))
 
 

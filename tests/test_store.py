@@ -1,7 +1,6 @@
 """Guards: an array is read back as written, or named as broken; a store streams every row once."""
 
 import json
-import signal
 import subprocess
 import sys
 import time
@@ -94,7 +93,7 @@ with store.ArrayWriter(r'{tmp_path / "a.bc"}', (1000,), np.int16) as writer:
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     process.stdout.readline()
     time.sleep(0.2)
-    process.send_signal(signal.SIGKILL)
+    process.kill()
     process.wait()
     process.stdout.close()
     assert np.array_equal(store.open_array(tmp_path / "a.bc")[:], rows)

@@ -163,7 +163,7 @@ def test_a_run_leaves_what_a_run_of_keras_leaves(single):
     assert sorted(path.name for path in run.iterdir()) == [
         *("best", "config.json", "labels.txt", "last", "log.csv", "result.json", "saved_model"),
     ]
-    with open(run / "log.csv") as file:
+    with open(run / "log.csv", encoding="utf-8") as file:
         assert file.readline() == runs.RunLog.HEADER
     result = json.loads((run / "result.json").read_text())
     described = models.describe(models.DEFAULT)

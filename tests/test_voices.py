@@ -25,7 +25,7 @@ def test_layout_and_lists(voices_raw):
     speakers = [{name.split("/")[1][:8] for name in names} for names in listed]
     assert [len(names) for names in listed] == [30, 30]
     assert not speakers[0] & speakers[1]
-    with open(voices_raw / "voices_solution.csv", newline="") as file:
+    with open(voices_raw / "voices_solution.csv", encoding="utf-8", newline="") as file:
         truth = {row["fname"]: row["label"] for row in csv.DictReader(file)}
     assert set(truth) == {path.name for path in (voices_raw / "test" / "audio").iterdir()}
     assert set(truth.values()) == set(LABELS)

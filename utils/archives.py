@@ -5,16 +5,14 @@ import errno
 import gzip
 import io
 import lzma
-import re
 import shutil
 import stat
 import tarfile
-import unicodedata
 import zipfile
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from utils import cli, files
+from utils import cli, files, names
 from utils.cli import CourseError
 
 SUFFIXES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
@@ -24,14 +22,9 @@ MAX_MEMBERS = 500_000
 MAX_RATIO = 100  # unpacked to packed
 SMALL_BYTES = 10e6  # digital silence packs to nothing: up to here, any ratio is fine
 SPACE_SPARE = 50e6  # bytes left free beside what is unpacked
-MAX_PART_BYTES = 255  # what file systems allow for the name of a file
 MAX_PATH_BYTES = 500  # macOS ends at 1,024, and the folder above needs some
 MAX_PARTS = 16  # each folder of each path is held in memory while names are compared
 COPY_BYTES = 1 << 20
-UNWRITABLE = re.compile("[\x00-\x1f\x7f-\x9f\ud800-\udfff]")  # control characters, bytes that are no UTF-8
-NOT_IN_WINDOWS = re.compile(
-    r'[<>:"|?*]|[. ]$|^(con|prn|aux|nul|conin\$|conout\$|(com|lpt)[0-9¹²³]) *(\.|$)', re.IGNORECASE
-)
 KINDS = {  # by the format of a mode (zip) or the type in a header (tar); 0 where files have no mode
     "file": (0, stat.S_IFREG, tarfile.REGTYPE, tarfile.AREGTYPE),
     "folder": (stat.S_IFDIR, tarfile.DIRTYPE),
@@ -138,12 +131,10 @@ def _find_fault(member, nested):
         return "would leave the folder"
     if not name or not (parts or member.kind == "folder"):
         return "has no name"
-    if UNWRITABLE.search(name):
-        return "has a character in its name that cannot be written"
-    if any(NOT_IN_WINDOWS.search(part) for part in parts):
-        return "has a name that Windows cannot hold"
-    if any(len(part.encode()) > MAX_PART_BYTES for part in parts) or len(name.encode()) > MAX_PATH_BYTES:
-        return "has too long a name"
+    if fault := next(filter(None, map(names.find_fault, parts)), ""):
+        return fault
+    if len(name.encode()) > MAX_PATH_BYTES:
+        return "is too long a path"
     if len(parts) > MAX_PARTS:
         return "is too deep in folders"
     if member.kind not in ("file", "folder"):
@@ -156,15 +147,12 @@ def _find_fault(member, nested):
 
 
 def _find_clash(member, seen):
-    """What is wrong with a member beside the others; ``seen`` gets it and the folders it needs.
-
-    macOS and Windows take names for one that differ by case or by the form of an accent.
-    """
+    """What is wrong with a member beside the others; ``seen`` gets it and the folders it needs."""
     parts = member.parts
     for depth in range(1, len(parts) + 1):
         path = "/".join(parts[:depth])
         kind = member.kind if depth == len(parts) else "needed folder"
-        key = unicodedata.normalize("NFC", path).casefold()
+        key = names.fold(path)
         other, other_kind = seen.get(key, (path, None))
         if other != path:
             return f"differs from {other[:100]!r} by case or accents only"

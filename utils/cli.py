@@ -3,6 +3,7 @@
 import argparse
 import difflib
 import errno
+import io
 import os
 import sys
 import tempfile
@@ -10,6 +11,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from tqdm import tqdm
+
+from utils.names import find_fault
+
+OPEN_ELSEWHERE = (32, 33)  # Windows: sharing violation, lock violation
 
 
 class CourseError(Exception):
@@ -68,6 +73,9 @@ def run(main, arguments=None):
     0 success, 1 a failed job, 2 a bad call (from the parser), 130 interrupted.
     """
     name = Path(sys.argv[0]).name
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # a console or file that lacks a character gets its number instead
+            stream.reconfigure(errors="backslashreplace")
     try:
         return main(arguments) or 0
     except CourseError as error:
@@ -80,8 +88,12 @@ def run(main, arguments=None):
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = f"no space left in {_place(error)}: free some and run the same command again"
+        elif getattr(error, "winerror", None) in OPEN_ELSEWHERE:
+            message = f"{error.filename} is open in another program: close it there and run the same command again"
         elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
             message = f"no permission for {_place(error)}: choose a folder that you may write to"
+        elif isinstance(error.filename, str) and (fault := find_fault(Path(error.filename).name)):
+            message = f"{error.filename} {fault}: rename it, or choose a folder on another disk"
         else:
             raise
     print(printable(f"{name}: error: {message}"), file=sys.stderr)
@@ -92,6 +104,8 @@ def nearest_folder(path):
     """The folder that a path is in or will be: the first one above it that is there."""
     folder = Path(path).absolute()
     while not os.path.isdir(folder):  # noqa: PTH112 where one may not look, pathlib raises
+        if folder == folder.parent:
+            raise CourseError(f"{path}: there is no {folder}: choose a folder on another disk")
         folder = folder.parent
     return folder
 

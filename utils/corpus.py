@@ -166,15 +166,18 @@ class Listener:
         identity = None
         with contextlib.suppress(OSError):  # the reader says what is wrong with it
             state = path.stat()
-            identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
+            if state.st_ino:  # some file systems have no numbers
+                identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
         if identity in self._hashes:
             return self._hashes[identity]
         try:
             samples = self._read_clip(path)
         except audio.WavError as reason:
             return reason
-        self._hashes[identity] = hashlib.sha256(samples).digest() if samples.any() else None
-        return self._hashes[identity]
+        digest = hashlib.sha256(samples).digest() if samples.any() else None
+        if identity:
+            self._hashes[identity] = digest
+        return digest
 
     def _read_clip(self, path):
         try:

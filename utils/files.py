@@ -191,4 +191,5 @@ def link_or_copy(source, target):
     except FileExistsError:
         raise
     except OSError:
-        shutil.copyfile(source, target)
+        with open(source, "rb") as content, open(target, "xb") as copy:  # never over another, as a link
+            shutil.copyfileobj(content, copy)

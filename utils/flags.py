@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from utils import cli, models, strategies
 from utils.frontend import Augmentation
 from utils.labels import parse_keywords
+from utils.names import find_fault
 
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
 
@@ -76,8 +77,9 @@ def parse_bool(text):
 
 
 def _run_name(text):
-    if not text or text.startswith(".") or any(c in text for c in '/\\:*?"<>|'):
-        raise argparse.ArgumentTypeError(f"{text!r} is no name for a folder")
+    fault = find_fault(text)
+    if fault or text.startswith("."):
+        raise argparse.ArgumentTypeError(f"{text!r} {fault or 'would be a hidden folder'}")
     return text
 
 

@@ -4,6 +4,8 @@ import argparse
 
 import numpy as np
 
+from utils.names import find_fault, fold
+
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SILENCE = "silence"
 UNKNOWN = "unknown"
@@ -25,11 +27,12 @@ def parse_keywords(text):
     """Argument type: words with commas between them, each the name of a folder of recordings."""
     words = tuple(word.strip() for word in text.split(","))
     for word in words:
-        if not word or word.startswith((".", "_")) or not word.isprintable() or any(c in word for c in '/\\:*?"<>|'):
-            raise argparse.ArgumentTypeError(f"{word!r} is no name for a folder of recordings")
-        if word in (SILENCE, UNKNOWN):
+        fault = find_fault(word)
+        if fault or word.startswith((".", "_")):
+            raise argparse.ArgumentTypeError(f"{word!r} {fault or 'is no name for a folder of recordings'}")
+        if fold(word) in (SILENCE, UNKNOWN):
             raise argparse.ArgumentTypeError(f"{word!r} is a label of its own, made without being asked for")
-    if len({word.casefold() for word in words}) < len(words):
+    if len(set(map(fold, words))) < len(words):
         raise argparse.ArgumentTypeError(f"{text!r} names a word twice")
     return words
 

@@ -119,7 +119,7 @@ class RunLog:
             files.remove(board)
             self._lines = [self.HEADER]
         else:
-            lines = self._path.read_text().splitlines(keepends=True)
+            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
             self._lines = [lines[0], *(line for line in lines[1:] if int(line.split(",")[1]) <= first_epoch)]
         self._writer = tf.summary.create_file_writer(str(board))
 

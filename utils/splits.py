@@ -15,6 +15,7 @@ from utils.cli import CourseError, progress
 from utils.corpus import LISTS, NOISE_FOLDER, SETS, parse_name
 from utils.labels import KEYWORDS, LABELS, SILENCE, UNKNOWN, label_of, with_extras
 from utils.leaks import SILENCE_GAP
+from utils.names import fold, is_too_long
 
 SAMPLE_SIZE = {"train": 20, "cv": 5, "test": 5}  # clips a label
 SEED = 220788
@@ -198,10 +199,14 @@ def _plan(raw, keywords, speakers, listener):
         label = label_of(word, keywords)
         stem = Path(names[word, wav]).stem
         place = (name, label, f"{stem}.wav" if label != UNKNOWN else f"{stem}_{word}.wav")
-        if place in places:
+        key = name, label, fold(place[2])
+        if key in places:
             skipped.append((f"{word}/{wav}", f"another file is already named {place[2]}"))
             continue
-        places.add(place)
+        if is_too_long(place[2]):
+            skipped.append((f"{word}/{wav}", f"{place[2]} would be too long a name"))
+            continue
+        places.add(key)
         plan.append((*place, path))
     return plan, sorted(skipped)
 
@@ -295,12 +300,18 @@ def silence_starts(n_samples, wanted):
 
 def _plan_silence(raw, plan, keywords, skipped, listener):
     """Pieces of every background recording, as many a set as the median keyword has clips: place -> samples."""
-    folder, sounds = corpus.find_recordings(raw) / NOISE_FOLDER, {}
+    folder, sounds, stems = corpus.find_recordings(raw) / NOISE_FOLDER, {}, set()
     for path in corpus.list_wavs(folder):
         try:
-            sounds[path.stem] = listener.read(path, MAX_NOISE_SAMPLES)
+            sound = listener.read(path, MAX_NOISE_SAMPLES)
         except audio.WavError as reason:
             skipped.append((f"{NOISE_FOLDER}/{path.name}", str(reason)))
+            continue
+        if fold(path.stem) in stems:
+            skipped.append((f"{NOISE_FOLDER}/{path.name}", f"another file is already named {path.stem}"))
+            continue
+        stems.add(fold(path.stem))
+        sounds[path.stem] = sound
     counts = Counter((name, label) for name, label, _, _ in plan)
     sizes = {name: label_size({label: counts[name, label] for label in keywords}) for name in SETS}
     wanted = {name: -(-size // max(1, len(sounds))) for name, size in sizes.items()}

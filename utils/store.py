@@ -265,8 +265,8 @@ def open_published(path):
 def _read_layout(path):
     """Shape, dtype and chunk length from bcolz's own metadata, before bcolz touches the folder."""
     try:
-        sizes = json.loads((path / "meta" / "sizes").read_text())
-        storage = json.loads((path / "meta" / "storage").read_text())
+        sizes = json.loads((path / "meta" / "sizes").read_text(encoding="utf-8"))
+        storage = json.loads((path / "meta" / "storage").read_text(encoding="utf-8"))
         dtype = np.dtype(storage["dtype"].strip("'\""))
         shape, chunk_rows = tuple(sizes["shape"]), int(storage["chunklen"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

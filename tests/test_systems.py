@@ -1,0 +1,132 @@
+"""Guards: the same on every system: names, consoles, disks without links."""
+
+import contextlib
+import io
+import os
+import shutil
+import subprocess
+import sys
+
+import pytest
+from conftest import burst, check_refused, make_raw, tree
+
+from utils import audio, cli, files, names, prepare, splits
+
+GOOD = ["yes", "Größe", "声", "two words", ".hidden", "console", "com10.wav", "a" * names.MAX_BYTES]
+BAD = ["", "a/b", "a\\b", "a\nb", "a\u2028b", "a\udcff", "..", "a.", "a ", 'a"b', "a:b", "a|b", "<a>", "a?", "*"]
+BAD += ["CON", "nul.txt", "Com1", "lpt¹", "a" * (names.MAX_BYTES + 1), "声" * 81]
+
+
+def test_names_that_some_system_cannot_hold_are_known():
+    assert [name for name in GOOD if names.find_fault(name)] == []
+    assert [name for name in BAD if not names.find_fault(name)] == []
+
+
+@pytest.mark.parametrize(
+    ("keywords", "line"),
+    [
+        ("yes,con", "'con' is a name that Windows cannot hold"),
+        ("yes,no.", "'no.' is a name that Windows cannot hold"),
+        ("yes," + "a" * 241, "is too long a name"),
+        ("yes,Silence", "'Silence' is a label of its own"),
+        ("gr\u00f6\u00dfe,gro\u0308SSE", "names a word twice"),
+    ],
+)
+def test_a_keyword_that_some_system_cannot_hold_is_one_line(keywords, line, capsys):
+    check_refused(prepare.main, ["--keywords", keywords], line, capsys)
+
+
+def test_clips_and_noises_that_some_system_mixes_up_are_listed(tmp_path):
+    raw = make_raw(tmp_path / "raw", words=("yes", "bed"))
+    folder, noise = raw / "train" / "audio" / "yes", raw / "train" / "audio" / "_background_noise_"
+    if (raw / "TRAIN").exists():
+        pytest.skip("this system cannot hold both")
+    long = f"{'b' * 238}.wav"
+    for seed, name in enumerate(("anna_nohash_0.wav", "Anna_nohash_0.wav", long), start=5000):
+        audio.write_wav(folder / name, burst(seed))
+    audio.write_wav(noise / "HUM.wav", burst(6000, 24 * audio.SAMPLE_RATE))
+    assert splits.split(raw, tmp_path / "main", tmp_path / "sample", ("yes",)).skipped == [
+        ("yes/anna_nohash_0.wav", "another file is already named anna_nohash_0.wav"),
+        (f"yes/{long}", f"{long} would be too long a name"),
+        ("_background_noise_/hum.wav", "another file is already named hum"),
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
+def test_a_console_without_a_character_gets_its_number(encoding, monkeypatch):
+    console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    monkeypatch.setattr(sys, "stdout", console)
+    assert cli.run(lambda arguments: print("heard 声")) == 0
+    console.flush()
+    assert console.buffer.getvalue().split() == [b"heard", rb"\u58f0"]
+
+
+def refuse_name(arguments):
+    raise FileNotFoundError(2, "No such file or directory", "data/a:b.wav")
+
+
+def refuse_open_file(arguments):
+    error = PermissionError(13, "Permission denied", "submission.csv")
+    error.winerror = 32
+    raise error
+
+
+def refuse_disk(arguments):
+    files.require_space("Q:/data", 1)
+
+
+@pytest.mark.parametrize(
+    ("job", "line"),
+    [
+        (refuse_name, "data/a:b.wav is a name that Windows cannot hold: rename it"),
+        (refuse_open_file, "submission.csv is open in another program: close it"),
+        (refuse_disk, "Q:/data: there is no"),
+    ],
+)
+def test_what_a_system_refuses_is_one_line(job, line, monkeypatch, capsys):
+    monkeypatch.setattr("os.path.isdir", lambda path: False)  # Windows without a disk Q:
+    assert cli.run(job) == 1
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+
+
+@pytest.fixture
+def disk(tmp_path):
+    """A disk without links, to which A and a are one name."""
+    folder, image = tmp_path / "disk", tmp_path / "image"
+    if sys.platform != "linux" or os.geteuid() != 0 or not shutil.which("losetup"):
+        pytest.skip("only root of a Linux can mount a disk")
+    folder.mkdir()
+    with open(image, "wb") as file:
+        file.truncate(64 * 2**20)
+    for make, kind in (("mkfs.vfat", "vfat"), ("mkfs.exfat", "exfat-fuse")):
+        with contextlib.suppress(FileNotFoundError, subprocess.CalledProcessError):
+            subprocess.run([make, image], check=True, capture_output=True)
+            device = subprocess.check_output(["losetup", "--find", "--show", image], text=True).strip()
+            try:
+                subprocess.run(["mount", "-t", kind, device, folder], check=True, capture_output=True)
+                yield folder
+                subprocess.run(["umount", folder], check=True)
+            finally:
+                subprocess.run(["losetup", "--detach", device], check=True)
+            return
+    pytest.skip("neither vfat (dosfstools) nor exfat (exfatprogs, exfat-fuse) can be mounted here")
+
+
+def test_a_disk_without_links_gets_the_same_files(disk, tmp_path, capsys):
+    raw = make_raw(tmp_path / "raw", words=("yes", "声", "bed"))
+    for folder in (tmp_path, disk):
+        places = folder / "main", folder / "sample"
+        prepare.prepare(raw, *places, keywords=("yes", "声"))
+        result, written = prepare.prepare(raw, *places, keywords=("yes", "声"))
+        assert not result.made
+        assert not written
+    assert tree(disk) == {**tree(tmp_path / "main", "main/"), **tree(tmp_path / "sample", "sample/")}
+    with pytest.raises(FileExistsError):
+        files.link_or_copy(raw / "train" / "validation_list.txt", disk / "main" / "SPLIT.json")
+    (raw / "train" / "audio" / "yes" / "a:b_nohash_0.wav").write_bytes(b"")
+    audio.write_wav(raw / "train" / "audio" / "yes" / "a:b_nohash_0.wav", burst(99))
+    call = ["--raw", str(raw), "--main", str(disk / "main"), "--sample", str(disk / "sample"), "--keywords", "yes,声"]
+    assert cli.run(prepare.main, call) == 1
+    assert "a:b_nohash_0.wav is a name that Windows cannot hold: rename it" in capsys.readouterr().err
