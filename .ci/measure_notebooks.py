@@ -1,0 +1,69 @@
+"""Measure the notebooks by the figures that the best courses keep to, as a table in Markdown.
+
+python .ci/measure_notebooks.py                               the table of contribute.md
+"""
+
+import argparse
+import re
+import statistics
+from itertools import groupby
+from pathlib import Path
+
+import nbformat
+
+COLUMNS = ("notebook", "prose / code cells", "median", "90 %", "longest", "prose before", "code run", "words a line")
+
+
+def count_words(text):
+    """Words of prose: without solutions, code, tags and the addresses of links."""
+    text = re.sub(r"<details>.*?</details>|```.*?```", " ", text, flags=re.DOTALL)
+    text = re.sub(r"\]\([^)]*\)|<[^>]+>", " ", text)
+    return len(re.findall(r"[^\W\d_]+(?:['’-][^\W\d_]+)*", text))
+
+
+def measure(path):
+    """Figures of one notebook.
+
+    Parameters
+    ----------
+    path : str or Path
+
+    Returns
+    -------
+    dict
+        Numbers of cells, of code lines that are not blank (median, nine of ten cells, longest cell), the share of code
+        cells that follow prose, the most code cells in a row, and words of prose a line of code.
+    """
+    cells = nbformat.read(path, as_version=4).cells
+    kinds = [cell.cell_type for cell in cells]
+    lines = [len([line for line in cell.source.splitlines() if line.strip()]) for cell in cells]
+    code = sorted(n for n, kind in zip(lines, kinds) if kind == "code")
+    words = sum(count_words(cell.source) for cell in cells if cell.cell_type == "markdown")
+    return {
+        "prose_cells": kinds.count("markdown"),
+        "code_cells": len(code),
+        "median": statistics.median(code),
+        "nine_of_ten": code[-(-9 * len(code) // 10) - 1],
+        "longest": code[-1],
+        "prose_before": sum(pair == ("markdown", "code") for pair in zip(kinds, kinds[1:])) / len(code),
+        "code_run": max(len(list(run)) for kind, run in groupby(kinds) if kind == "code"),
+        "words_a_line": words / sum(code),
+    }
+
+
+def main():
+    """Print a row for each notebook."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("notebooks", nargs="*", type=Path, default=sorted(Path(__file__).parents[1].glob("*.ipynb")))
+    print("| " + " | ".join(COLUMNS) + " |")
+    print("| --- |" + " ---: |" * (len(COLUMNS) - 1))
+    for path in parser.parse_args().notebooks:
+        row = measure(path)
+        print(
+            f"| {path.stem} | {row['prose_cells']} / {row['code_cells']} | {row['median']:g} | {row['nine_of_ten']} | "
+            f"{row['longest']} | {row['prose_before']:.0%} | {row['code_run']} | {row['words_a_line']:.1f} |"
+        )
+
+
+if __name__ == "__main__":
+    main()
