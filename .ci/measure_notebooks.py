@@ -6,7 +6,7 @@ python .ci/measure_notebooks.py                               the table of contr
 import argparse
 import re
 import statistics
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import nbformat
@@ -45,7 +45,7 @@ def measure(path):
         "median": statistics.median(code),
         "nine_of_ten": code[-(-9 * len(code) // 10) - 1],
         "longest": code[-1],
-        "prose_before": sum(pair == ("markdown", "code") for pair in zip(kinds, kinds[1:])) / len(code),
+        "prose_before": sum(pair == ("markdown", "code") for pair in pairwise(kinds)) / len(code),
         "code_run": max(len(list(run)) for kind, run in groupby(kinds) if kind == "code"),
         "words_a_line": words / sum(code),
     }
