@@ -91,8 +91,9 @@ def test_notebooks_run_in_order_with_their_solutions_on_a_handful_of_built_in_vo
             command, cwd=tmp_path, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True
         )
 
-    # What the first three leave on disk the others read. These spend most of their time on one core: two at a time.
+    # The first three leave on disk what the others read. These spend most of their time on one core: two at a time.
     names = [path.name for path in NOTEBOOKS]
-    for running in ([start(*names[:3])], [start(*names[3::2]), start(*names[4::2])]):
+    for groups in ([names[:3]], [names[3::2], names[4::2]]):
+        running = [start(*group) for group in groups]
         faults = [one.communicate()[1] for one in running]
         assert not any(one.returncode for one in running), "\n".join(faults)
