@@ -2,10 +2,12 @@
 
 python .ci/run_notebooks.py 0_split_data.ipynb ...              executed copies go to course/, with players
 COURSE=full python .ci/run_notebooks.py --in-place ...          what is committed, without
+python .ci/run_notebooks.py --solutions ...                     the folded solutions too, which leave no trace
 """
 
 import argparse
 import base64
+import re
 import sys
 import time
 from pathlib import Path
@@ -17,6 +19,13 @@ from nbclient.exceptions import CellExecutionError
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils import plots
+
+
+def find_solutions(notebook):
+    """Code of the folded solutions of a notebook, in order."""
+    prose = "\n".join(cell.source for cell in notebook.cells if cell.cell_type == "markdown")
+    folded = re.findall(r"<details>(.*?)</details>", prose, flags=re.DOTALL)
+    return [code for part in folded for code in re.findall(r"```python\n(.*?)```", part, flags=re.DOTALL)]
 
 
 def strip(notebook, players):
@@ -53,21 +62,32 @@ def _join_streams(outputs):
     return joined
 
 
+def _show(solutions):
+    for number, cell in enumerate(solutions, start=1):
+        print(f"solution in code, number {number}:", *(output.get("text", "") for output in cell.outputs), sep="\n")
+
+
 def main():
     """Run the notebooks; stop at the first that fails."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("notebooks", nargs="+", type=Path)
     parser.add_argument("--in-place", action="store_true", help="write outputs into the notebooks themselves")
+    parser.add_argument("--solutions", action="store_true", help="run the solutions after the last cell")
     options = parser.parse_args()
     for path in options.notebooks:
         start = time.perf_counter()
         notebook = nbformat.read(path, as_version=4)
+        n_cells = len(notebook.cells)
+        if options.solutions:
+            notebook.cells += [nbformat.v4.new_code_cell(code) for code in find_solutions(notebook)]
         client = NotebookClient(notebook, timeout=7200, kernel_name="python3", resources={"metadata": {"path": "."}})
         try:
             client.execute()
         except CellExecutionError as error:
             print(f"{path} failed:\n{error}", file=sys.stderr)
             return 1
+        _show(notebook.cells[n_cells:])
+        del notebook.cells[n_cells:]
         target = path if options.in_place else Path("course") / path.name
         target.parent.mkdir(exist_ok=True)
         nbformat.write(strip(notebook, players=not options.in_place), target)
