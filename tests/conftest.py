@@ -14,7 +14,7 @@ import numpy as np
 import py7zr
 import pytest
 
-from utils import audio, cli, sources, voices
+from utils import audio, cli, files, sources, voices
 from utils.labels import KEYWORDS
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "recordings" / "tensorflow-speech-recognition-challenge.zip"
@@ -162,6 +162,22 @@ def kill_after_epoch_2(process, victim=None):
     victim.kill()
     assert victim.wait() != 0
     victim.stdout.close()
+
+
+@contextlib.contextmanager
+def dying_after(n_moves, monkeypatch):
+    """A run that ends abruptly when it has moved so many parts into their places."""
+    replace, done = files.replace, []
+
+    def replace_or_die(source, target):
+        if len(done) == n_moves:
+            raise KeyboardInterrupt
+        done.append(target)
+        replace(source, target)
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(files, "replace", replace_or_die)
+        yield
 
 
 def check_refused(main, arguments, line, capsys):

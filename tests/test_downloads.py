@@ -21,7 +21,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from conftest import make_raw, pack_challenge, tree
+from conftest import dying_after, make_raw, pack_challenge, tree
 
 from utils import cli, downloads, sources
 from utils.labels import KEYWORDS, LABELS, OTHER_WORDS
@@ -533,16 +533,7 @@ def test_another_version_in_the_way_is_kept(public, run, tmp_path):
 @pytest.mark.parametrize("moved", [0, 1, 2, 3])
 def test_a_run_killed_between_two_parts_goes_on_without_a_download(public, run, tmp_path, monkeypatch, moved):
     raw = tmp_path / "data" / "raw"
-    replace, done = sources.files.replace, []
-
-    def die_after(source, target):
-        if len(done) == moved:
-            raise KeyboardInterrupt
-        done.append(target)
-        replace(source, target)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("utils.files.replace", die_after)
+    with dying_after(moved, monkeypatch):
         sources.download_speech_commands(2, raw)
     public.asked.clear()
     assert run("speech_commands", "--raw", raw, "--version", 2)[0] == 0

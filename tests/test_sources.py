@@ -3,7 +3,7 @@
 from types import SimpleNamespace
 
 import pytest
-from conftest import make_raw, pack_challenge, tree
+from conftest import dying_after, make_raw, pack_challenge, tree
 
 from utils import sources
 from utils.cli import CourseError
@@ -80,16 +80,7 @@ def test_a_missing_path_is_one_line_and_status_1(tmp_path, capsys, monkeypatch):
 def test_a_run_killed_between_two_parts_is_gone_on_with(download, tmp_path, monkeypatch, moved):
     path, made = download
     raw = tmp_path / "data" / "raw"
-    replace, done = sources.files.replace, []
-
-    def die_after(source, target):
-        if len(done) == moved:
-            raise KeyboardInterrupt
-        done.append(target)
-        replace(source, target)
-
-    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("utils.files.replace", die_after)
+    with dying_after(moved, monkeypatch):
         sources.unpack(path, raw)
     assert sources.unpack(path, raw) == list(sources.PARTS)
     found = tree(raw)

@@ -1,6 +1,14 @@
-"""Tools of the spoken-command course, one module a topic; imports run one way, top to bottom.
+"""Tools of the spoken-command course, one module a topic; each imports only what stands above it.
 
-names -> cli, files, labels -> audio -> archives -> downloads -> sources -> voices, corpus -> leaks -> splits -> store
--> features -> prepare -> quiet -> frontend -> datasets -> models -> flags -> evaluation -> training -> recogniser
--> stream, litert -> export; augment, microphone and plots are leaves.
+- names, memory, audio, augment, plots
+- cli, labels, quiet
+- files, litert, microphone, strategies
+- archives, downloads, corpus, store
+- sources, leaks, evaluation, features
+- splits, voices, datasets, frontend, stream
+- prepare, networks
+- models, modules
+- flags, runs
+- training, recogniser
+- export
 """
