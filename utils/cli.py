@@ -22,10 +22,11 @@ class CourseError(Exception):
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
-    """Shows the default of each flag, but of switches: these are off until they are given."""
+    """Shows the default of each flag, but of those that are off, or told by their text, until they are given."""
 
     def _get_help_string(self, action):
-        return action.help if isinstance(action.default, bool) else super()._get_help_string(action)
+        told = action.default is None or isinstance(action.default, bool)
+        return action.help if told else super()._get_help_string(action)
 
 
 class Parser(argparse.ArgumentParser):

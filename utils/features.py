@@ -374,14 +374,13 @@ def main(arguments=None):
     """Command line of ``python -m utils.features``."""
     parser = cli.Parser(prog="python -m utils.features", description="Compute features of the stored waveforms.")
     parser.add_argument("--set", choices=("main", "sample"), default="sample", help="the full data, or the sample")
-    parser.add_argument(
-        "--features", nargs="+", choices=FEATURES, metavar="NAME", default=list(FEATURES), help=", ".join(FEATURES)
-    )
+    which = f"which (default: all): {', '.join(FEATURES)}"
+    parser.add_argument("--features", nargs="+", choices=FEATURES, metavar="NAME", help=which)
     options = parser.parse_args(arguments)
     folder = Path("data") / options.set / "preprocessed"
     for name in SETS:
         waveforms = store.open_array(folder / f"{name}_X.bc")
-        for feature in options.features:
+        for feature in options.features or FEATURES:
             path = folder / f"{name}_X_{feature}.bc"
             made = persist([waveforms], path, feature)
             print(f"{path}: {(len(waveforms), *FEATURES[feature].shape)}" + ("" if made else ", nothing to do"))
