@@ -66,9 +66,13 @@ def refuse_name(arguments):
 
 
 def refuse_open_file(arguments):
-    error = PermissionError(13, "Permission denied", "submission.csv")
-    error.winerror = 32
+    error = PermissionError(13, "Permission denied", ".submission.csv.partial", None, "submission.csv")
+    error.winerror = 5
     raise error
+
+
+def refuse_long_path(arguments):
+    raise FileNotFoundError(2, "No such file or directory", f"{'a' * 100}/{'b' * 100}/{'c' * 100}")
 
 
 def refuse_disk(arguments):
@@ -79,12 +83,14 @@ def refuse_disk(arguments):
     ("job", "line"),
     [
         (refuse_name, "data/a:b.wav is a name that Windows cannot hold: rename it"),
-        (refuse_open_file, "submission.csv is open in another program: close it"),
+        (refuse_open_file, " submission.csv cannot be written: close it if another program has it open"),
+        (refuse_long_path, "is longer than the 259 characters that Windows allows: rename it"),
         (refuse_disk, "Q:/data: there is no"),
     ],
 )
 def test_what_a_system_refuses_is_one_line(job, line, monkeypatch, capsys):
     monkeypatch.setattr("os.path.isdir", lambda path: False)  # Windows without a disk Q:
+    monkeypatch.setattr("sys.platform", "win32")
     assert cli.run(job) == 1
     error = capsys.readouterr().err
     assert line in error
