@@ -6,11 +6,12 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from conftest import burst, check_refused, make_raw, tree
 
-from utils import audio, cli, files, names, prepare, splits
+from utils import audio, cli, corpus, files, names, prepare, splits
 
 GOOD = ["yes", "Größe", "声", "two words", ".hidden", "console", "com10.wav", "a" * names.MAX_BYTES]
 BAD = ["", "a/b", "a\\b", "a\nb", "a\u2028b", "a\udcff", "..", "a.", "a ", 'a"b', "a:b", "a|b", "<a>", "a?", "*"]
@@ -95,6 +96,18 @@ def test_what_a_system_refuses_is_one_line(job, line, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert line in error
     assert error.count("\n") == 1
+
+
+def test_sounds_are_told_apart_where_files_have_no_numbers(tmp_path, monkeypatch):
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for seed, path in enumerate(paths):
+        audio.write_wav(path, burst(seed))
+        os.utime(path, (0, 0))
+    state = paths[0].stat()
+    numberless = {"st_dev": state.st_dev, "st_ino": 0, "st_size": state.st_size, "st_mtime_ns": 0}
+    monkeypatch.setattr("pathlib.Path.stat", lambda path, **_: SimpleNamespace(st_mode=state.st_mode, **numberless))
+    first, second = corpus.Listener().hash_all(paths, "")
+    assert first != second
 
 
 @pytest.fixture
