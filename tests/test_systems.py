@@ -12,6 +12,7 @@ import pytest
 from conftest import burst, check_refused, make_raw, tree
 
 from utils import audio, cli, corpus, files, names, prepare, splits
+from utils.labels import parse_keywords
 
 GOOD = ["yes", "Größe", "声", "two words", ".hidden", "console", "com10.wav", "a" * names.MAX_BYTES]
 BAD = ["", "a/b", "a\\b", "a\nb", "a\u2028b", "a\udcff", "..", "a.", "a ", 'a"b', "a:b", "a|b", "<a>", "a?", "*"]
@@ -51,6 +52,12 @@ def test_clips_and_noises_that_some_system_mixes_up_are_listed(tmp_path):
         (f"yes/{long}", f"{long} would be too long a name"),
         ("_background_noise_/hum.wav", "another file is already named hum"),
     ]
+
+
+def test_a_keyword_is_found_however_its_folder_writes_an_accent(tmp_path):
+    raw = make_raw(tmp_path / "raw", words=("gru\u0308n", "bed"))
+    result = splits.split(raw, tmp_path / "main", tmp_path / "sample", parse_keywords("gr\u00fcn"))
+    assert result.counts["train"]["gr\u00fcn"] == 8
 
 
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])

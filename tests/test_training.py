@@ -120,6 +120,7 @@ def test_two_epochs_show_the_same_rows_unless_they_are_augmented(model, flag, mo
         (["--random_data=perhaps"], "'perhaps' is neither True nor False"),
         (["--augment=perhaps"], "argument --augment/--no-augment: ignored explicit argument 'perhaps'"),
         (["--logrun", "../elsewhere"], "'../elsewhere' has a slash in it"),
+        (["--logrun", "nul"], "'nul' is a name that Windows cannot hold"),
     ],
 )
 def test_a_bad_flag_ends_with_one_line_and_status_2(flags, line, capsys, folder):
