@@ -190,6 +190,13 @@ def check_refused(main, arguments, line, capsys):
     assert error.count("\n") == 1
 
 
+def open_files(folder):
+    """Files under a folder that this process has open: Windows would neither rename nor remove them."""
+    held = Path("/proc/self/fd")  # on Linux alone
+    links = [link for link in held.iterdir() if link.is_symlink()] if held.exists() else []
+    return [path for path in map(Path.readlink, links) if path.is_relative_to(folder)]
+
+
 def tree(folder, before=""):
     """Relative path -> content of every file under a folder."""
     found = (path for path in sorted(folder.rglob("*")) if path.is_file())

@@ -1,7 +1,6 @@
 """Guards: the course trains on anybody's words, split by anybody's speakers, and the labels travel along."""
 
 import argparse
-import json
 
 import numpy as np
 import pytest
@@ -10,7 +9,7 @@ from conftest import burst, make_raw
 
 import predict
 import train_keras
-from utils import audio, cli, corpus, datasets, leaks, prepare, splits, store
+from utils import audio, cli, corpus, datasets, files, leaks, prepare, splits, store
 from utils.cli import CourseError
 from utils.labels import parse_keywords
 
@@ -150,25 +149,25 @@ def test_what_is_no_keyword_is_refused(text):
 
 
 def test_from_own_recordings_to_an_answer(tmp_path, monkeypatch, capsys):
-    raw = make_own(tmp_path / "mine")
+    raw = make_own(tmp_path / "mine", words=("grün", "声", "door"))
     monkeypatch.chdir(tmp_path)
-    common = ["--raw", str(raw), "--main", "data/main", "--sample", "data/sample", "--keywords", "lights, music"]
+    common = ["--raw", str(raw), "--main", "data/main", "--sample", "data/sample", "--keywords", "grün, 声"]
     assert cli.run(prepare.main, common) == 0
-    assert cli.run(train_keras.main, ["--keywords", "music,lights", "--epochs", "1"]) == 1
-    assert "was prepared for lights,music,silence,unknown" in capsys.readouterr().err
-    assert cli.run(train_keras.main, ["--keywords", "lights,music", "--epochs", "1", "--batch_size", "4"]) == 0
+    assert cli.run(train_keras.main, ["--keywords", "声,grün", "--epochs", "1"]) == 1
+    assert "was prepared for grün,声,silence,unknown" in capsys.readouterr().err
+    assert cli.run(train_keras.main, ["--keywords", "grün,声", "--epochs", "1", "--batch_size", "4"]) == 0
     run_folder = tmp_path / "runs" / "latest"
-    assert (run_folder / "labels.txt").read_text() == "lights\nmusic\nsilence\nunknown\n"
-    result = json.loads((run_folder / "result.json").read_text())
-    assert list(result["per_label"]) == ["lights", "music", "silence", "unknown"]
+    assert (run_folder / "labels.txt").read_text(encoding="utf-8") == "grün\n声\nsilence\nunknown\n"
+    result = files.read_json(run_folder / "result.json")
+    assert list(result["per_label"]) == ["grün", "声", "silence", "unknown"]
     assert np.shape(result["confusion"]) == (4, 4)
-    assert json.loads((run_folder / "config.json").read_text())["keywords"] == ["lights", "music"]
-    assert cli.run(train_keras.main, ["--resume", "--epochs", "2", "--keywords", "lights,music"]) == 0
+    assert files.read_json(run_folder / "config.json")["keywords"] == ["grün", "声"]
+    assert cli.run(train_keras.main, ["--resume", "--epochs", "2", "--keywords", "grün,声"]) == 0
     capsys.readouterr()
-    assert cli.run(predict.main, [str(raw / "lights")]) == 0
+    assert cli.run(predict.main, [str(raw / "grün")]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 12
-    assert {line.split()[-2] for line in lines} <= {"lights", "music", "silence", "unknown"}
+    assert {line.split()[-2] for line in lines} <= {"grün", "声", "silence", "unknown"}
 
 
 def test_random_data_takes_keywords_too(tmp_path, monkeypatch):

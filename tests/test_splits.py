@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import SPEAKERS, burst, make_raw, tree
 
-from utils import audio, corpus, leaks, splits
+from utils import audio, corpus, files, leaks, splits
 from utils.cli import CourseError
 from utils.labels import KEYWORDS, LABELS
 
@@ -65,6 +65,8 @@ def test_a_file_system_without_links_gets_copies(raw, monkeypatch):
     original = raw / "train" / "audio" / "yes" / path.name
     assert path.read_bytes() == original.read_bytes()
     assert not path.samefile(original)
+    with pytest.raises(FileExistsError):  # as a link would
+        files.link_or_copy(original, path)
 
 
 def test_bad_files_are_listed_with_their_reason_and_left_out(raw):

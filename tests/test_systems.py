@@ -6,11 +6,13 @@ import os
 import shutil
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 from conftest import burst, check_refused, make_raw, tree
 
-from utils import audio, cli, files, names, prepare, splits
+from utils import audio, cli, corpus, files, names, prepare, splits
+from utils.labels import parse_keywords
 
 GOOD = ["yes", "Größe", "声", "two words", ".hidden", "console", "com10.wav", "a" * names.MAX_BYTES]
 BAD = ["", "a/b", "a\\b", "a\nb", "a\u2028b", "a\udcff", "..", "a.", "a ", 'a"b', "a:b", "a|b", "<a>", "a?", "*"]
@@ -52,6 +54,12 @@ def test_clips_and_noises_that_some_system_mixes_up_are_listed(tmp_path):
     ]
 
 
+def test_a_keyword_is_found_however_its_folder_writes_an_accent(tmp_path):
+    raw = make_raw(tmp_path / "raw", words=("gru\u0308n", "bed"))
+    result = splits.split(raw, tmp_path / "main", tmp_path / "sample", parse_keywords("gr\u00fcn"))
+    assert result.counts["train"]["gr\u00fcn"] == 8
+
+
 @pytest.mark.parametrize("encoding", ["cp1252", "ascii"])
 def test_a_console_without_a_character_gets_its_number(encoding, monkeypatch):
     console = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
@@ -66,9 +74,13 @@ def refuse_name(arguments):
 
 
 def refuse_open_file(arguments):
-    error = PermissionError(13, "Permission denied", "submission.csv")
-    error.winerror = 32
+    error = PermissionError(13, "Permission denied", ".submission.csv.partial", None, "submission.csv")
+    error.winerror = 5
     raise error
+
+
+def refuse_long_path(arguments):
+    raise FileNotFoundError(2, "No such file or directory", f"{'a' * 100}/{'b' * 100}/{'c' * 100}")
 
 
 def refuse_disk(arguments):
@@ -79,16 +91,30 @@ def refuse_disk(arguments):
     ("job", "line"),
     [
         (refuse_name, "data/a:b.wav is a name that Windows cannot hold: rename it"),
-        (refuse_open_file, "submission.csv is open in another program: close it"),
+        (refuse_open_file, " submission.csv cannot be written: close it if another program has it open"),
+        (refuse_long_path, "is longer than the 259 characters that Windows allows: rename it"),
         (refuse_disk, "Q:/data: there is no"),
     ],
 )
 def test_what_a_system_refuses_is_one_line(job, line, monkeypatch, capsys):
     monkeypatch.setattr("os.path.isdir", lambda path: False)  # Windows without a disk Q:
+    monkeypatch.setattr("sys.platform", "win32")
     assert cli.run(job) == 1
     error = capsys.readouterr().err
     assert line in error
     assert error.count("\n") == 1
+
+
+def test_sounds_are_told_apart_where_files_have_no_numbers(tmp_path, monkeypatch):
+    paths = [tmp_path / "a.wav", tmp_path / "b.wav"]
+    for seed, path in enumerate(paths):
+        audio.write_wav(path, burst(seed))
+        os.utime(path, (0, 0))
+    state = paths[0].stat()
+    numberless = {"st_dev": state.st_dev, "st_ino": 0, "st_size": state.st_size, "st_mtime_ns": 0}
+    monkeypatch.setattr("pathlib.Path.stat", lambda path, **_: SimpleNamespace(st_mode=state.st_mode, **numberless))
+    first, second = corpus.Listener().hash_all(paths, "")
+    assert first != second
 
 
 @pytest.fixture
@@ -123,9 +149,6 @@ def test_a_disk_without_links_gets_the_same_files(disk, tmp_path, capsys):
         assert not result.made
         assert not written
     assert tree(disk) == {**tree(tmp_path / "main", "main/"), **tree(tmp_path / "sample", "sample/")}
-    with pytest.raises(FileExistsError):
-        files.link_or_copy(raw / "train" / "validation_list.txt", disk / "main" / "SPLIT.json")
-    (raw / "train" / "audio" / "yes" / "a:b_nohash_0.wav").write_bytes(b"")
     audio.write_wav(raw / "train" / "audio" / "yes" / "a:b_nohash_0.wav", burst(99))
     call = ["--raw", str(raw), "--main", str(disk / "main"), "--sample", str(disk / "sample"), "--keywords", "yes,声"]
     assert cli.run(prepare.main, call) == 1

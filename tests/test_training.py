@@ -9,12 +9,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import check_refused, kill_after_epoch_2, read_log
+from conftest import check_refused, kill_after_epoch_2, open_files, read_log
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train_keras
 import train_tensorflow
-from utils import cli, datasets, evaluation, models, training
+from utils import cli, datasets, evaluation, models, runs, training
 from utils.flags import RECIPES
 from utils.labels import LABELS
 from utils.quiet import keras
@@ -120,6 +120,7 @@ def test_two_epochs_show_the_same_rows_unless_they_are_augmented(model, flag, mo
         (["--random_data=perhaps"], "'perhaps' is neither True nor False"),
         (["--augment=perhaps"], "argument --augment/--no-augment: ignored explicit argument 'perhaps'"),
         (["--logrun", "../elsewhere"], "'../elsewhere' has a slash in it"),
+        (["--logrun", "nul"], "'nul' is a name that Windows cannot hold"),
     ],
 )
 def test_a_bad_flag_ends_with_one_line_and_status_2(flags, line, capsys, folder):
@@ -133,10 +134,13 @@ def test_missing_data_is_one_line_and_status_1(capsys, folder):
     assert not list(folder.iterdir())
 
 
-def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys):
+def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys, monkeypatch):
+    kept = []  # as a notebook keeps what its cells have made
+    begin = runs.RunLog.write_graph
+    monkeypatch.setattr(runs.RunLog, "write_graph", lambda log, model: (kept.append(log), begin(log, model)))
     train("--max_steps", "2", "--epochs", "3")
     run = folder / "runs" / "latest"
-    files = sorted(str(path.relative_to(run)) for path in run.rglob("*") if path.is_file())
+    files = sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
     assert files == [
         "best/weights.npz",
         "config.json",
@@ -159,6 +163,7 @@ def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys):
     with open(run / "log.csv", encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     assert [(row["step"], row["epoch"], row["split"]) for row in rows] == [("2", "1", "train"), ("2", "1", "cv")]
+    assert open_files(folder.resolve()) == []
     assert "train: X (96, 16000), y (96, 12)" in capsys.readouterr().out
 
 

@@ -14,7 +14,8 @@ from tqdm import tqdm
 
 from utils.names import find_fault
 
-OPEN_ELSEWHERE = (32, 33)  # Windows: sharing violation, lock violation
+NO_ACCESS = (5, 32, 33)  # Windows: denied, which an open file is too if it is to be replaced; shared; locked
+MAX_WINDOWS_PATH = 259  # unless a setting of Windows allows more
 
 
 class CourseError(Exception):
@@ -89,16 +90,28 @@ def run(main, arguments=None):
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):
             message = f"no space left in {_place(error)}: free some and run the same command again"
-        elif getattr(error, "winerror", None) in OPEN_ELSEWHERE:
-            message = f"{error.filename} is open in another program: close it there and run the same command again"
+        elif getattr(error, "winerror", None) in NO_ACCESS:
+            message = (
+                f"{error.filename2 or error.filename} cannot be written: close it if another program has it open, "
+                "or choose a folder that you may write to"
+            )
         elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
             message = f"no permission for {_place(error)}: choose a folder that you may write to"
-        elif isinstance(error.filename, str) and (fault := find_fault(Path(error.filename).name)):
+        elif fault := _find_name_fault(error.filename):
             message = f"{error.filename} {fault}: rename it, or choose a folder on another disk"
         else:
             raise
     print(printable(f"{name}: error: {message}"), file=sys.stderr)
     return 1
+
+
+def _find_name_fault(path):
+    """What is wrong with the path of an error, if that explains it."""
+    if not isinstance(path, str):
+        return ""
+    if sys.platform == "win32" and len(os.path.abspath(path)) > MAX_WINDOWS_PATH:  # noqa: PTH100
+        return f"is longer than the {MAX_WINDOWS_PATH} characters that Windows allows"
+    return find_fault(Path(path).name)
 
 
 def nearest_folder(path):

@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from utils.names import find_fault, fold
+from utils.names import compose, find_fault, fold
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SILENCE = "silence"
@@ -25,7 +25,7 @@ def with_extras(keywords):
 
 def parse_keywords(text):
     """Argument type: words with commas between them, each the name of a folder of recordings."""
-    words = tuple(word.strip() for word in text.split(","))
+    words = tuple(compose(word.strip()) for word in text.split(","))
     for word in words:
         fault = find_fault(word)
         if fault or word.startswith((".", "_")):
@@ -39,6 +39,7 @@ def parse_keywords(text):
 
 def label_of(word, keywords=KEYWORDS):
     """Label of a spoken word: the word itself if it is a keyword, else ``unknown``."""
+    word = compose(word)
     return word if word in keywords else UNKNOWN
 
 

@@ -1,6 +1,7 @@
 """Exported files, run without TensorFlow: one clip in, a probability for each label out."""
 
 import time
+from pathlib import Path
 
 import numpy as np
 
@@ -23,9 +24,10 @@ class LiteRecogniser:
 
         try:
             with hold_back_notes():
-                self._interpreter = Interpreter(model_path=str(path), num_threads=1)
+                # Not by its path: Windows would not let an open file be replaced, nor LiteRT find every name there.
+                self._interpreter = Interpreter(model_content=Path(path).read_bytes(), num_threads=1)
                 self._interpreter.allocate_tensors()
-        except (ValueError, RuntimeError) as error:
+        except (OSError, ValueError, RuntimeError) as error:
             raise CourseError(f"{path} is no LiteRT file that can be run: {str(error).splitlines()[0]}") from error
         (self.input,), (self.output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
 

@@ -33,4 +33,9 @@ def is_too_long(name):
 
 def fold(name):
     """Text that is equal for names which macOS or Windows take for one: case and the form of an accent apart."""
-    return unicodedata.normalize("NFC", name).casefold()
+    return compose(name).casefold()
+
+
+def compose(name):
+    """A name with its accents in the form that people type: archives and disks of a Mac may have them taken apart."""
+    return unicodedata.normalize("NFC", name)

@@ -149,6 +149,10 @@ class RunLog:
             tf.summary.image("confusion/cv", tf.image.decode_png(png.getvalue(), channels=3)[None])
         self._writer.flush()
 
+    def close(self):
+        """Let go of the curves' file, which Windows would not remove while it is open."""
+        self._writer.close()
+
     def write_histograms(self, weights, step):
         """Histograms of named weights."""
         with self._writer.as_default(step=step):

@@ -172,7 +172,7 @@ def _plan(raw, keywords, speakers, listener):
     recordings = corpus.find_recordings(raw)
     found = [recording for recording in corpus.list_recordings(recordings) if recording[0] != NOISE_FOLDER]
     for word in keywords:
-        if not any(folder == word for folder, _ in found):
+        if not any(label_of(folder, keywords) == word for folder, _ in found):
             raise CourseError(f"{recordings / word} holds no recordings: --keywords names the folders of words")
     lists = [corpus.list_folder(recordings) / name for name in LISTS.values()]
     if recordings != raw or any(path.exists() for path in lists):

@@ -243,6 +243,7 @@ def summarize(settings, model, sets, dataset, journal, predict):
         found = predict_labels(predict, clip_set)
         scores[name] = evaluation.score(clip_set.y.argmax(axis=1), found, clip_set.names, clip_set.label_order)
     journal.log.write_confusion(scores["cv"]["confusion"], sets["cv"].label_order, journal.step)
+    journal.log.close()
     return {
         "dataset": dataset,
         "dataset_hash": evaluation.hash_names(names),

@@ -54,7 +54,8 @@ class Speech:
         import espeakng_loader  # only the processes that speak load it
 
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        data = espeakng_loader.get_data_path().encode()
+        # On Windows the library opens files by names in the system's code page.
+        data = espeakng_loader.get_data_path().encode("mbcs" if sys.platform == "win32" else "utf-8")
         self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0)
         if self.sample_rate <= 0:
             raise CourseError("eSpeak NG does not start: reinstall it (pip install -r req.txt)")
