@@ -48,7 +48,7 @@ def test_links_lead_to_the_notebook_that_they_name_the_one_before_and_the_next()
         for name, target in find_links("\n".join(prose)):
             assert (ROOT / target).exists(), (path.name, target)
             assert name in (titles.get(target), "notebook 0", "a notebook of its own"), (path.name, name)
-        order = BESIDE if path.stem in BESIDE[1:2] else ORDER
+        order = ORDER if path.stem in ORDER else BESIDE
         place = order.index(path.stem)
         before, after = order[max(0, place - 1) : place], order[place + 1 : place + 2]
         linked = [[Path(target).stem for _, target in find_links(text)] for text in (prose[0], prose[-1])]
