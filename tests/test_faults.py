@@ -34,7 +34,7 @@ def find_losses(fault, job, bases):
     return faults.try_fault(fault, job, 1, bases, np.random.default_rng(faults.SEED))[1]
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no SIGKILL")
+@pytest.mark.posix
 @pytest.mark.parametrize("job", faults.JOBS)
 def test_a_kill_loses_nothing(job, bases):
     assert find_losses("killed", job, bases) == []
@@ -53,6 +53,7 @@ def test_a_disk_that_fills_while_training_is_one_line(job, bases):
     assert find_losses("filled", job, bases) == []
 
 
+@pytest.mark.posix
 def test_a_job_that_does_not_survive_is_told(monkeypatch, capsys):
     monkeypatch.setattr(faults, "outcome", lambda job, folder: {"a": os.urandom(4)})
     assert faults.main(["--faults", "killed", "--jobs", "voices", "--times", "1"]) == 1

@@ -190,7 +190,7 @@ def wait_for_addresses(process, port):
     pytest.fail(f"nothing listens on port {port}")
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="the Makefile is for Linux and macOS")
+@pytest.mark.posix  # the Makefile
 def test_servers_of_the_makefile_listen_on_this_computer_alone(tmp_path):
     made = ["-o", ".venv/ready", "-o", ".venv/ready-app"]
     alone = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}  # not as a part of make test
