@@ -3,6 +3,7 @@
 import argparse
 import os
 import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -30,4 +31,9 @@ def measure(command, folder):
     process.returncode = os.waitstatus_to_exitcode(status)
     if process.returncode:
         raise cli.CourseError(f"{' '.join(map(str, command))} ended with status {process.returncode}")
-    return usage.ru_maxrss / 1e3, time.perf_counter() - started
+    return peak_mb(usage), time.perf_counter() - started
+
+
+def peak_mb(usage):
+    """Most memory at once, of what the system has counted: in kilobytes, on macOS in bytes."""
+    return usage.ru_maxrss / (1e6 if sys.platform == "darwin" else 1e3)

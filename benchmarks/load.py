@@ -17,7 +17,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import make_parser, measure
+from benchmarks import make_parser, measure, peak_mb
 from utils import audio, cli, voices
 from utils.corpus import LISTS, NOISE_FOLDER
 from utils.labels import KEYWORDS, OTHER_WORDS
@@ -76,18 +76,13 @@ def hear_an_hour(minute):
     for number in range(MINUTES):
         heard.append([(word.label, word.seconds - 60 * number) for word in listener.feed(minute)])
         if number + 1 == EARLY:
-            early = peak_mb()
+            early = peak_mb(resource.getrusage(resource.RUSAGE_SELF))
     seconds = time.perf_counter() - started
     for number, words in enumerate(heard[1:], start=2):
         same = [label for label, _ in words] == [label for label, _ in heard[1]]
         if not same or not np.allclose([at for _, at in words], [at for _, at in heard[1]], atol=1e-6):
             raise cli.CourseError(f"minute {number} of the stream was heard differently from the second")
-    return seconds, peak_mb() - early, len(heard[1])
-
-
-def peak_mb():
-    """Most memory that this process has had."""
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1e3
+    return seconds, peak_mb(resource.getrusage(resource.RUSAGE_SELF)) - early, len(heard[1])
 
 
 def main(arguments=None):

@@ -28,7 +28,7 @@ EVERY = 10
 
 def memory_mb(pid):
     """Resident memory of a process (Linux)."""
-    status = Path(f"/proc/{pid}/status").read_text()
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
     return next(int(line.split()[1]) for line in status.splitlines() if line.startswith("VmRSS")) / 1e3
 
 

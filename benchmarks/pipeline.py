@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks import make_parser
+from benchmarks import make_parser, peak_mb
 from utils import audio, cli
 
 ROWS = 100_000  # of the memory test, made by repetition
@@ -131,10 +131,8 @@ def _measure(name, raw, folder, answers):
     _restart_clock()
     clips = ROWS_OF_TABLE[name](raw, folder)
     seconds = time.perf_counter() - _clock[0]
-    peak_kb = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    answers.put(
-        {"what": name, "clips": clips, "seconds": seconds, "clips/s": clips / seconds, "peak_mb": peak_kb / 1e3}
-    )
+    peak = peak_mb(resource.getrusage(resource.RUSAGE_SELF))
+    answers.put({"what": name, "clips": clips, "seconds": seconds, "clips/s": clips / seconds, "peak_mb": peak})
 
 
 def main(arguments=None):

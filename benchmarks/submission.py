@@ -18,7 +18,7 @@ import time
 from pathlib import Path
 
 import predict
-from benchmarks import make_parser
+from benchmarks import make_parser, peak_mb
 from utils import cli, evaluation
 
 CLIPS = 158_538
@@ -51,7 +51,7 @@ def main(arguments=None):
             "clips": CLIPS,
             "seconds": seconds,
             "clips/s": CLIPS / seconds,
-            "peak_mb": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1e3,
+            "peak_mb": peak_mb(resource.getrusage(resource.RUSAGE_CHILDREN)),
             "problems": evaluation.check_submission(table, names),
         }
     if options.json:

@@ -40,8 +40,8 @@ def folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     run = runs.RUNS / "hostile"
     run.mkdir(parents=True)
-    (run / "labels.txt").write_text("\n".join(LABELS))
-    (run / "config.json").write_text(json.dumps({"script": "train_keras.py", "model": "tc_resnet8"}))
+    (run / "labels.txt").write_text("\n".join(LABELS), encoding="utf-8")
+    (run / "config.json").write_text(json.dumps({"script": "train_keras.py", "model": "tc_resnet8"}), encoding="utf-8")
     audio.write_wav("a.wav", np.zeros(audio.CLIP_SAMPLES, np.int16))
     return run
 
@@ -86,7 +86,9 @@ def save_pickled_weights(run):
 
 
 def save_name_of_code(run):
-    (run / "config.json").write_text(json.dumps({"model": f"__import__('pathlib').Path('{MARK}').touch()"}))
+    (run / "config.json").write_text(
+        json.dumps({"model": f"__import__('pathlib').Path('{MARK}').touch()"}), encoding="utf-8"
+    )
     np.savez(run / "weights.npz", weight_0=np.zeros(1, np.float16))
 
 
@@ -156,14 +158,14 @@ def test_a_hostile_teacher_is_one_line(folder, capsys):
 )
 def test_a_run_whose_settings_name_code_is_not_gone_on_with(setting, value, folder, capsys):
     config = {"script": "train_keras.py", "random_data": True, "logrun": "hostile", setting: value}
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     status = cli.run(train_keras.main, ["--resume", "--logrun", "hostile"])
     check_one_line(status, f"{setting} is '{value}'" if "'" not in value else f"{setting} is", capsys)
 
 
 def test_a_checkpoint_with_a_pickle_is_not_gone_on_with(folder, capsys):
     config = {"script": "train_keras.py", "random_data": True, "random_examples": 24, "logrun": "hostile"}
-    (folder / "config.json").write_text(json.dumps(config))
+    (folder / "config.json").write_text(json.dumps(config), encoding="utf-8")
     (folder / "last").mkdir()
     np.savez(folder / "last" / "checkpoint.npz", epoch=np.array([Payload()], dtype=object))
     status = cli.run(train_keras.main, ["--resume", "--logrun", "hostile"])
@@ -201,7 +203,7 @@ def test_servers_of_the_makefile_listen_on_this_computer_alone(tmp_path):
         )
         _, *command = shlex.split(lines.stdout.splitlines()[-1])
         port = free_port()
-        log = open(tmp_path / f"{target}.txt", "w")  # noqa: SIM115 as long as the server runs
+        log = open(tmp_path / f"{target}.txt", "wb")  # noqa: SIM115 as long as the server runs
         command = [sys.executable, *command, f"--port={port}"]
         if target == "lab" and os.getuid() == 0:  # as in a container
             command.append("--allow-root")
