@@ -233,7 +233,9 @@ def main(arguments=None):
                 prevent_thread_lock=True,
             )
         except OSError as error:
-            raise CourseError(f"{options.host}:{options.port} cannot be used: choose another --port") from error
+            raise CourseError(
+                f"{options.host}:{options.port} is in use, perhaps by this page: choose another --port"
+            ) from error
         print(f"open http://{options.host}:{options.port} (Ctrl-C ends)", flush=True)
         page.block_thread()
 

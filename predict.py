@@ -226,7 +226,8 @@ def load_recogniser(folder):
     from utils import recogniser  # TensorFlow takes seconds to import, and is not needed to refuse a bad call
 
     if not folder and recogniser.find_folder() == recogniser.PRETRAINED:
-        print("no run in runs/latest: the network in pretrained/ answers (see its README.md)", file=sys.stderr)
+        own = next((f" (--model {path} is yours)" for path in recogniser.list_folders()[:-1]), "")
+        print(f"no run in runs/latest: the network in pretrained/ answers, see its README.md{own}", file=sys.stderr)
     return recogniser.load(folder)
 
 

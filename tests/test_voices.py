@@ -1,6 +1,12 @@
 """Guards: the built-in voices are the same bytes from the same seed, speech-like, in Kaggle's layout."""
 
 import csv
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -53,3 +59,19 @@ def test_recordings_in_the_way_are_kept(raw):
     with pytest.raises(CourseError, match="already holds"):
         voices.make_voices(raw, n_speakers=3, n_test_clips=12)
     assert tree(raw) == before
+
+
+@pytest.mark.posix
+def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    command = [sys.executable, "-m", "utils.voices"]
+    settings = {"cwd": tmp_path, "env": environment, "stderr": subprocess.PIPE, "text": True}
+    process = subprocess.Popen(command, **settings, start_new_session=True)
+    while not list(tmp_path.rglob("*_nohash_0.wav")):  # helpers are at work, and get the signal too
+        assert process.poll() is None
+        time.sleep(0.05)
+    os.killpg(process.pid, signal.SIGINT)
+    _, error = process.communicate()
+    assert process.returncode == 130
+    assert error.split() == ["voices.py:", "interrupted;", "run", "the", "same", "command", "again", "to", "go", "on"]
+    assert not list(tmp_path.rglob("*.wav"))

@@ -99,7 +99,7 @@ def load(folder=None):
     labels = runs.read_labels(folder)
     path = _find_model(folder)
     if path is None:
-        raise CourseError(f"{folder} holds no model: train one first (python train_keras.py), or name its run folder")
+        raise runs.no_model(folder)
     with models.reading(path):
         logits, network = _LOADERS[path.name](path, len(labels))
     return Recogniser(folder, labels, logits, network)

@@ -90,11 +90,18 @@ class RunFolder:
         files.replace(self.work, self.final)
 
 
+def no_model(folder):
+    """The error of a folder that holds no model; it names the runs that there are."""
+    found = sorted(str(path.parent) for path in RUNS.glob("[!.]*/labels.txt"))
+    hint = f"name another run folder ({', '.join(found)}), or " if found else ""
+    return CourseError(f"{folder} holds no model: {hint}train one first (python train_keras.py)")
+
+
 def read_labels(folder):
     """The labels of a run folder, in the order of its model's answers."""
     path = Path(folder) / "labels.txt"
     if not path.exists():
-        raise CourseError(f"{folder} holds no model: train one first (python train_keras.py), or name its run folder")
+        raise no_model(folder)
     return path.read_text(encoding="utf-8").splitlines()
 
 

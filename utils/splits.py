@@ -173,7 +173,9 @@ def _plan(raw, keywords, speakers, listener):
     found = [recording for recording in corpus.list_recordings(recordings) if recording[0] != NOISE_FOLDER]
     for word in keywords:
         if not any(label_of(folder, keywords) == word for folder, _ in found):
-            raise CourseError(f"{recordings / word} holds no recordings: --keywords names the folders of words")
+            raise CourseError(
+                f"{recordings / word} holds no recordings: bring them, or name the words that are there (--keywords)"
+            )
     lists = [corpus.list_folder(recordings) / name for name in LISTS.values()]
     if recordings != raw or any(path.exists() for path in lists):
         if not speakers:

@@ -125,10 +125,12 @@ def open_data(settings, folder):
             f"{path} was prepared for {','.join(labels)}: leave out --keywords, or run python -m utils.prepare "
             f"--keywords {','.join(settings.keywords)}"
         )
+    published = "the original course's published arrays"
+    dataset = sets["test"].inputs[0].settings.get("dataset", published)
+    print(f"data: {dataset}")
     for name, clip_set in sets.items():
         print(f"{name}: X {(len(clip_set), *clip_set.inputs[0].shape[1:])}, y {clip_set.y.shape}")
-    published = "the original course's published arrays"
-    return sets, sets["test"].inputs[0].settings.get("dataset", published), path
+    return sets, dataset, path
 
 
 def network_inputs(sets, as_log_mel, store_folder, spare_folder):

@@ -6,11 +6,13 @@ spoke these words, and a score on them says nothing about people.
     python -m utils.voices
 """
 
+import contextlib
 import ctypes
 import hashlib
 import itertools
 import multiprocessing
 import os
+import signal
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
@@ -239,7 +241,10 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
         if there.get("voices") == settings:
             return False
         what = there.get("name", "something")
-        raise CourseError(f"{raw} already holds {what}: use it, or move it away to make the {NAME}")
+        raise CourseError(
+            f"{raw} already holds {what}: move it away to make the {NAME} (an archive that you have downloaded is "
+            "unpacked by python -m utils.sources archive PATH)"
+        )
     files.require_space(raw, 40_000 * (30 * n_speakers + n_test_clips) + 20e6)
 
     rng = np.random.default_rng([seed, 1])
@@ -296,8 +301,27 @@ def _speak(groups, seed):
         min(os.cpu_count() or 1, len(jobs)), multiprocessing.get_context("spawn"), max_tasks_per_child=1
     )
     with pool, cli.progress(total=total, desc=f"making the {NAME}", unit="clip") as bar:
-        for n_clips in pool.map(_speak_block, jobs):
-            bar.update(n_clips)
+        try:
+            with _interrupts_held():
+                counts = pool.map(_speak_block, jobs)
+            for n_clips in counts:
+                bar.update(n_clips)
+        except KeyboardInterrupt:
+            pool.shutdown(cancel_futures=True)  # or all would be spoken first
+            raise
+
+
+@contextlib.contextmanager
+def _interrupts_held():
+    """Let Ctrl-C, which all processes get, pass by those that are begun here: they end with their block of speakers."""
+    if not hasattr(signal, "pthread_sigmask"):  # Windows
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def main(arguments=None):
