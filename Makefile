@@ -23,9 +23,10 @@ demo: .venv/ready
 		| xargs $(PY) predict.py --model runs/demo --said
 	@echo
 	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
-	@echo "TensorBoard:  tf_logs/demo; make tensorboard, then open localhost:6006"
+	@echo "Its curves:   make tensorboard, then open localhost:6006"
 	@echo "Microphone:   make app, then open localhost:7860"
-	@echo "Next:         the notebooks, from 0_split_data.ipynb: .venv/bin/jupyter lab"
+	@echo "Next:         the notebooks, from 0_split_data.ipynb: make lab"
+	@echo "Commands:     python predict.py ... after: source .venv/bin/activate"
 
 # A page with a microphone on localhost:7860; the network in pretrained/ answers where no run is.
 app: .venv/ready-app
@@ -77,6 +78,7 @@ clean:
 
 .venv/ready: req.txt
 	$(if $(strip $(WRONG_PYTHON)),$(error $(strip $(WRONG_PYTHON))))
+	@echo "Installing into .venv: some minutes, 3 GB"
 	$(PYTHON) -m venv .venv
 	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
 	$(PY) -m pip install --quiet --requirement req.txt

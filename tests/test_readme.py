@@ -72,8 +72,7 @@ ADDED = {
 }
 FEW_STEPS = "--max_steps 2"
 ELSEWHERE = {  # and why
-    "python -m venv .venv": "a newcomer's environment",
-    "python -m pip install --upgrade pip": "the same",
+    "python -m pip install --upgrade pip": "a newcomer's environment",
     "python app.py": "a server: test_app.py",
     "python -m utils.sources archive tensorflow-speech-recognition-challenge.zip": "asks for it: test_sources.py",
     "python -m utils.sources kaggle": "asks the network: test_downloads.py",
