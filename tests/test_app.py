@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio_client.utils
 import numpy as np
 import pytest
-from conftest import check_refused, serving, start_browser
+from conftest import PATIENCE, check_refused, serving, start_browser
 from playwright.sync_api import expect, sync_playwright
 
 import app
@@ -60,7 +60,7 @@ def sounds(request, tmp_path_factory):
 @pytest.fixture(scope="module")
 def playwright():
     with sync_playwright() as playwright:
-        expect.set_options(timeout=30_000)
+        expect.set_options(timeout=1000 * PATIENCE)
         yield playwright
 
 

@@ -195,12 +195,10 @@ def wait_for_addresses(process, port):
 @pytest.mark.posix  # the Makefile
 def test_servers_of_the_makefile_listen_on_this_computer_alone(tmp_path):
     made = ["-o", ".venv/ready", "-o", ".venv/ready-app"]
-    alone = {name: value for name, value in os.environ.items() if name != "MAKEFLAGS"}  # not as a part of make test
     servers = {}
     for target in ("tensorboard", "lab", "app"):
-        lines = subprocess.run(
-            ["make", "-n", *made, target], cwd=ROOT, capture_output=True, text=True, check=True, env=alone
-        )
+        make = ["make", "--no-print-directory", "-n", *made, target]
+        lines = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
         _, *command = shlex.split(lines.stdout.splitlines()[-1])
         port = free_port()
         log = open(tmp_path / f"{target}.txt", "wb")  # noqa: SIM115 as long as the server runs
