@@ -37,8 +37,9 @@ def find_losses(fault, job, bases):
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize("job", faults.JOBS)
+@pytest.mark.parametrize("job", OF_DATA)
 def test_a_kill_loses_nothing(job, bases):
+    """Training is killed and resumed in test_training.py and test_tensorflow.py."""
     assert find_losses("killed", job, bases) == []
 
 

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +67,8 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
     command = [sys.executable, "-m", "utils.voices"]
     settings = {"cwd": tmp_path, "env": environment, "stderr": subprocess.PIPE, "text": True}
-    process = subprocess.Popen(command, **settings, start_new_session=True)
+    heed = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)  # jobs in the background of a shell do not
+    process = subprocess.Popen(command, **settings, start_new_session=True, preexec_fn=heed)
     while not list(tmp_path.rglob("*_nohash_0.wav")):  # helpers are at work, and get the signal too
         assert process.poll() is None
         time.sleep(0.05)
