@@ -169,12 +169,9 @@ def outcome(job, folder):
     run = folder / "runs" / "latest"
     rng = np.random.default_rng(SEED)
     answers = recogniser.load(run)(rng.uniform(-0.5, 0.5, (8, audio.CLIP_SAMPLES)).astype(np.float32))
-    return {"answers": answers.tobytes(), "log": read_log(run).encode()}
-
-
-def read_log(run):
-    """A run's log without the seconds."""
-    return "\n".join(line.rsplit(",", 1)[0] for line in (run / "log.csv").read_text().splitlines())
+    lines = (run / "log.csv").read_text(encoding="utf-8").splitlines()
+    log = [line.rsplit(",", 1)[0] for line in lines]  # without the seconds
+    return {"answers": answers.tobytes(), "log": "\n".join(log).encode()}
 
 
 def left_over(folder):

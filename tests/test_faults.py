@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import tree
+from conftest import read_log, tree
 
 from benchmarks import faults
 
@@ -83,7 +83,7 @@ def timeless(folder):
     data = {path: re.sub(TIMED, b"", content) for path, content in tree(folder / "data").items()}
     results = [{**json.loads((run / "result.json").read_text()), "seconds": None} for run in runs]
     weights = [{**tree(run / "best"), "checkpoint": None} for run in runs]
-    return data, results, [faults.read_log(run) for run in runs], weights
+    return data, results, [read_log(run) for run in runs], weights
 
 
 def test_the_same_seed_gives_the_same_bytes(tmp_path):
