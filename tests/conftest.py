@@ -18,6 +18,7 @@ from utils import audio, cli, files, sources, voices
 from utils.labels import KEYWORDS
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "recordings" / "tensorflow-speech-recognition-challenge.zip"
+KILLED = -9 if os.name == "posix" else 1  # what a process returns that was killed
 PATIENCE = 60  # seconds for a server to answer, and for a page to show what it should
 # Code for a process of its own: the megabytes that it has held at most.
 PEAK = """
@@ -160,7 +161,7 @@ def kill_after_epoch_2(process, victim=None):
             break
     victim = victim or process
     victim.kill()
-    assert victim.wait() != 0
+    assert victim.wait() == KILLED
     victim.stdout.close()
 
 

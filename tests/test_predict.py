@@ -139,6 +139,10 @@ def test_without_a_run_the_network_of_the_course_answers(folder, tmp_path, monke
     (folder / "runs").rename(folder / "other")
     assert cli.run(predict.main, ["data/raw/test/audio/clip_1.wav"]) == 0
     assert "pretrained" in capsys.readouterr().err
+    (folder / "other" / "latest").rename(folder / "other" / "mine")
+    (folder / "other").rename(folder / "runs")
+    assert cli.run(predict.main, ["data/raw/test/audio/clip_1.wav"]) == 0
+    assert f"--model {Path('runs', 'mine')} is yours" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,9 @@
 """Guards: flags mean what they say, a run is resumed exactly, an old run is kept until a new one has ended."""
 
 import csv
+import errno
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -17,7 +19,7 @@ import train_tensorflow
 from utils import cli, datasets, evaluation, models, runs, training
 from utils.flags import RECIPES
 from utils.labels import LABELS
-from utils.quiet import keras
+from utils.quiet import keras, tf
 
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--random_data", "--random_examples", "96", "--batch_size", "32"]
@@ -331,3 +333,19 @@ def test_read_only_data_is_left_alone(folder, monkeypatch, capsys):
     assert cli.run(train_keras.main, ["--path_to_data", "store", "--max_steps", "1"]) == 0
     assert sorted(p.name for p in (folder / "store").iterdir()) == before
     assert "store is read-only" in capsys.readouterr().out
+
+
+def test_a_disk_that_was_full_for_a_moment_is_one_line(folder):
+    run = runs.RunFolder("latest", "train_keras.py")
+    run.start({"logdir": "tf_logs"}, LABELS, resume=False, n_bytes=1)
+    with pytest.raises(cli.CourseError, match="go on with --resume"), run.writing():
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(tf.errors.NotFoundError), run.writing():  # what else goes wrong is not taken for that
+        raise tf.errors.NotFoundError(None, None, "a checkpoint")
+
+
+def test_who_names_no_run_is_told_which_there_are(folder):
+    (folder / "runs" / "mine").mkdir(parents=True)
+    (folder / "runs" / "mine" / "labels.txt").write_text("yes", encoding="utf-8")
+    with pytest.raises(cli.CourseError, match=r"holds no model: name another run folder \(runs.mine\)"):
+        runs.read_labels("runs/latest")
