@@ -170,11 +170,11 @@ def dying_after(n_moves, monkeypatch):
     """A run that ends abruptly when it has moved so many parts into their places."""
     replace, done = files.replace, []
 
-    def replace_or_die(source, target):
+    def replace_or_die(source, target, *kind):
         if len(done) == n_moves:
             raise KeyboardInterrupt
         done.append(target)
-        replace(source, target)
+        replace(source, target, *kind)
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
         patch.setattr(files, "replace", replace_or_die)

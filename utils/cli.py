@@ -22,6 +22,10 @@ class CourseError(Exception):
     """A failed job, told to a person in one line: what is wrong, where, what to do."""
 
 
+class BadUse(CourseError):
+    """A bad call, told in one line; exit status 2."""
+
+
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
     """Shows the default of each flag, but of those that are off, or told by their text, until they are given."""
 
@@ -69,6 +73,13 @@ def positive_float(text):
     return number
 
 
+def path_text(text):
+    """Argument type: a path, with ~ for one's home."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no path")
+    return os.path.expanduser(text)  # noqa: PTH111
+
+
 def run(main, arguments=None):
     """Call ``main(arguments)`` and return its exit status; expected failures become one line.
 
@@ -78,10 +89,11 @@ def run(main, arguments=None):
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console or file that lacks a character gets its number instead
             stream.reconfigure(errors="backslashreplace")
+    status = 1
     try:
         return main(arguments) or 0
     except CourseError as error:
-        message = str(error)
+        message, status = str(error), 2 if isinstance(error, BadUse) else 1
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; run the same command again to go on", file=sys.stderr)
         return 130
@@ -99,10 +111,12 @@ def run(main, arguments=None):
             message = f"no permission for {_place(error)}: choose a folder that you may write to"
         elif fault := _find_name_fault(error.filename):
             message = f"{error.filename} {fault}: rename it, or choose a folder on another disk"
+        elif error.filename is not None and error.strerror:
+            message = f"{error.filename} cannot be used ({error.strerror.lower()}): choose another place"
         else:
             raise
     print(printable(f"{name}: error: {message}"), file=sys.stderr)
-    return 1
+    return status
 
 
 def _find_name_fault(path):

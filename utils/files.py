@@ -1,24 +1,178 @@
-"""Files and folders that are there whole or not at all, whenever a run is killed."""
+"""Files and folders that are there whole or not at all, whenever a run is killed; what others made is left alone."""
 
 import contextlib
 import csv
+import fnmatch
 import io
+import itertools
 import json
 import os
 import shutil
+import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import NamedTuple
 
-from utils.cli import CourseError, nearest_folder
+from utils.cli import BadUse, CourseError, nearest_folder
+from utils.names import fold
 
 READERS = 4  # threads
 BATCH_FILES = 32  # handed to a thread at a time
 SLOW_FILE = 1e-3  # seconds; a file that is in memory takes a tenth of it
+JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini")  # what systems leave in any folder
+
+
+class Kind(NamedTuple):
+    """What tells a folder of ours, which may be replaced, from a stranger's.
+
+    Attributes
+    ----------
+    what : str
+        In the words of a refusal.
+    mark : str
+        File that each folder of the kind has.
+    key : str or None
+        Of the JSON object in that file.
+    names : tuple of str
+        Patterns of all paths that such a folder may hold.
+    """
+
+    what: str
+    mark: str
+    key: str | None
+    names: tuple
+
+    def is_marked(self, folder):
+        """Whether a folder has the mark."""
+        if not self.key:
+            return Path(folder, self.mark).is_file()
+        with contextlib.suppress(CourseError):
+            content = read_json(Path(folder, self.mark))
+            return isinstance(content, dict) and self.key in content
+        return False
+
+
+def list_paths(folder):
+    """Path of every file and link below a folder, relative to it, in a fixed order; what systems leave is left out."""
+    for place, folders, names in os.walk(folder):
+        folders.sort()
+        links = [name for name in folders if os.path.islink(os.path.join(place, name))]  # noqa: PTH114, PTH118
+        for name in sorted([*names, *links]):
+            if not any(fnmatch.fnmatchcase(name, junk) for junk in JUNK):
+                yield Path(place, name).relative_to(folder).as_posix()
+
+
+def find_stranger(folder, names):
+    """First path below a folder that no pattern names; None if there is none."""
+    return next((p for p in list_paths(folder) if not any(fnmatch.fnmatchcase(p, name) for name in names)), None)
+
+
+def require_folders(path):
+    """Raise BadUse if a file stands where ``path`` needs a folder above it."""
+    for folder in Path(path).absolute().parents:
+        if os.path.lexists(folder):
+            if not folder.is_dir():
+                raise BadUse(f"{path} cannot be made: {folder} is no folder")
+            break
+
+
+def require_ours(path, kind):
+    """Raise BadUse if something is at ``path`` but a folder of this kind or an empty one."""
+    path = Path(path)
+    require_folders(path)
+    if not os.path.lexists(path):
+        return
+    if not path.is_dir():
+        raise BadUse(f"{path} is in the way, which is no folder: move it away, or choose another name")
+    stranger = find_stranger(path, kind.names)
+    if stranger is None and not kind.is_marked(path):
+        stranger = next(list_paths(path), None)
+    if stranger:
+        raise BadUse(f"{path} holds {stranger}, which is not of {kind.what}: move it away, or choose another folder")
+
+
+def require_apart(folders):
+    """Raise BadUse if two folders are one or lie in one another, whatever links and spellings name them.
+
+    Parameters
+    ----------
+    folders : dict of str -> path
+        By what they are given for.
+    """
+    for (one, a), (other, b) in itertools.combinations(folders.items(), 2):
+        if _is_within(a, b) or _is_within(b, a):
+            raise BadUse(f"{one} {a} and {other} {b} are one folder, or lie in one another: choose another one")
+
+
+def _is_within(inner, outer):
+    inner, outer = Path(os.path.realpath(inner)), Path(os.path.realpath(outer))
+    return any(fold(str(path)) == fold(str(outer)) or _is_same(path, outer) for path in (inner, *inner.parents))
+
+
+def _is_same(path, other):
+    try:
+        return os.path.samefile(path, other)  # noqa: PTH121
+    except OSError:  # one of them is not there
+        return False
 
 
 def _beside(target, ending):
+    target = Path(target)
+    if target.name in ("", ".."):
+        target = Path(os.path.realpath(target))
+    if not target.name:
+        raise BadUse(f"{target} is a whole disk: name a folder on it")
     return target.with_name(f".{target.name}.{ending}")
+
+
+@contextlib.contextmanager
+def owned(target, wait=False):
+    """Have what is made at ``target`` for this process alone; the lock ends with the process, however it ends.
+
+    Parameters
+    ----------
+    target : str or Path
+    wait : bool
+        Wait for another process that has it, instead of refusing.
+
+    Yields
+    ------
+    bool
+        Whether a process that died has left its lock, and so perhaps a work folder.
+
+    Raises
+    ------
+    CourseError
+        That names the process that has it.
+    """
+    import filelock  # slow to import
+
+    path = _beside(target, "lock")
+    path.parent.mkdir(parents=True, exist_ok=True)
+    was_left = path.exists()
+    lock = filelock.FileLock(path, is_singleton=True)
+    try:
+        lock.acquire(-1 if wait else 0)
+    except filelock.Timeout:
+        raise CourseError(f"{target} is being made by {_read_owner(path)}: wait for it, or choose another") from None
+    try:
+        if lock.lock_counter == 1:
+            lock.was_left = was_left
+        with contextlib.suppress(OSError):  # a full disk; Windows, which lets no one write into a lock
+            path.write_text(f"process {os.getpid()} ({' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])})", "utf-8")
+        yield lock.was_left
+    finally:
+        if lock.lock_counter == 1:
+            with contextlib.suppress(OSError):  # Windows, where releasing removes it
+                path.unlink()
+        lock.release()
+
+
+def _read_owner(path):
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        return path.read_text(encoding="utf-8") or "another process"
+    return "another process"
 
 
 def remove(path):
@@ -30,14 +184,28 @@ def remove(path):
         path.unlink(missing_ok=True)
 
 
-def replace(source, target):
-    """Rename ``source`` to ``target``, whatever stood there; both on one file system.
+def replace(source, target, kind=None):
+    """Rename ``source`` to ``target``, in the place of what stood there; both on one file system.
 
     A folder cannot be swapped in one step: the old one is set aside first, and
     :func:`recover` puts it back if the run was killed between the two renames.
+
+    Parameters
+    ----------
+    source, target : str or Path
+    kind : Kind, optional
+        What may stand there; without it, the caller has looked.
+
+    Raises
+    ------
+    BadUse
+        If what is there is of another kind.
     """
     source, target = Path(source), Path(target)
     old = _beside(target, "old")
+    if kind:
+        require_ours(target, kind)
+        require_ours(old, kind)
     if target.is_dir():
         remove(old)
         target.rename(old)
@@ -45,15 +213,17 @@ def replace(source, target):
     remove(old)
 
 
-def recover(target):
+def recover(target, kind=None):
     """Finish or undo what a killed run left beside ``target``; return whether it holds something."""
     target = Path(target)
     old = _beside(target, "old")
     if old.exists():
-        if target.exists():
-            remove(old)
-        else:
+        if not target.exists():
             old.rename(target)
+        else:
+            if kind:
+                require_ours(old, kind)
+            remove(old)
     return target.exists()
 
 
@@ -69,27 +239,35 @@ def _naming(target):
 
 @contextlib.contextmanager
 def work_folder(target):
-    """Empty hidden folder beside ``target``, gone when the block ends; a killed run's is cleared first."""
-    partial = _beside(Path(target), "partial")
-    remove(partial)
-    partial.mkdir(parents=True)
-    try:
-        with _naming(target):
-            yield partial
-    finally:
+    """Empty hidden folder beside ``target``, this process's own, gone when the block ends.
+
+    That of a process which died is cleared first. It is known by the lock that lies beside it still.
+    """
+    partial = _beside(target, "partial")
+    with owned(target) as was_left:
+        if not was_left and next(list_paths(partial), None):
+            raise BadUse(f"{partial} is in the way, which no command has left there: move it away")
         remove(partial)
+        partial.mkdir(parents=True)
+        try:
+            with _naming(target):
+                yield partial
+        finally:
+            remove(partial)
 
 
 @contextlib.contextmanager
-def new_folder(target):
+def new_folder(target, kind):
     """Folder to fill that becomes ``target`` only when the block ends well.
 
-    Work goes to a hidden sibling, so a killed run never looks finished.
+    Work goes to a hidden sibling, so a killed run never looks finished. What stands there is replaced if it is of
+    this kind, else the block does not begin.
     """
-    recover(target)
+    require_ours(target, kind)
+    recover(target, kind)
     with work_folder(target) as partial:
         yield partial
-        replace(partial, target)
+        replace(partial, target, kind)
 
 
 @contextlib.contextmanager
@@ -98,8 +276,9 @@ def new_file(path):
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = _beside(path, "partial")
+    partial.unlink(missing_ok=True)
     try:
-        with _naming(path), open(partial, "wb") as file:
+        with _naming(path), open(partial, "xb") as file:
             yield file
         partial.replace(path)
     finally:

@@ -3,6 +3,7 @@
 python -m utils.prepare
 """
 
+import itertools
 import sys
 import time
 from pathlib import Path
@@ -77,24 +78,29 @@ def prepare(raw="data/raw", main="data/main", sample="data/sample", **rules):
     int
         Clips written to arrays; 0 if all was done before.
     """
-    result = splits.split(raw, main, sample, **rules)
-    note = files.read_json(Path(main) / "split.json")
-    settings = {"dataset": note["dataset"], "inputs": note["inputs"], "labels": list(result.labels)}
-    written = 0
-    for folder, found in (
-        (Path(main), splits.balance(corpus.list_clips(main, result.labels), result.labels)),
-        (Path(sample), corpus.list_clips(sample, result.labels)),
-    ):
-        written += persist_raw(found, folder / "preprocessed", {**settings, "folder": folder.name})
+    main, sample = Path(main), Path(sample)
+    files.require_apart({"raw": raw, "main": main, "sample": sample})
+    for folder, name, part in itertools.product((main, sample), corpus.SETS, "Xy"):
+        files.require_ours(folder / "preprocessed" / f"{name}_{part}.bc", store.KIND)
+    with files.owned(main / "tree"), files.owned(sample / "tree"):
+        result = splits.split(raw, main, sample, **rules)
+        note = files.read_json(main / splits.NOTE)
+        settings = {"dataset": note["dataset"], "inputs": note["inputs"], "labels": list(result.labels)}
+        written = 0
+        for folder, found in (
+            (main, splits.balance(corpus.list_clips(main, result.labels), result.labels)),
+            (sample, corpus.list_clips(sample, result.labels)),
+        ):
+            written += persist_raw(found, folder / "preprocessed", {**settings, "folder": folder.name})
     return result, written
 
 
 def main(arguments=None):
     """Command line of ``python -m utils.prepare``."""
     parser = cli.Parser(prog="python -m utils.prepare", description="Split, balance and persist the recordings.")
-    parser.add_argument("--raw", default="data/raw", help="recordings: Kaggle's layout, or a folder for each word")
-    parser.add_argument("--main", default="data/main", help="gets the full split and its arrays")
-    parser.add_argument("--sample", default="data/sample", help="gets the small split and its arrays")
+    parser.add_argument("--raw", type=cli.path_text, default="data/raw", help="recordings: Kaggle's layout, or a folder for each word")
+    parser.add_argument("--main", type=cli.path_text, default="data/main", help="gets the full split and its arrays")
+    parser.add_argument("--sample", type=cli.path_text, default="data/sample", help="gets the small split and its arrays")
     parser.add_argument(
         "--keywords",
         type=parse_keywords,

@@ -11,7 +11,7 @@ from statistics import median
 import numpy as np
 
 from utils import audio, corpus, files, leaks, sources
-from utils.cli import CourseError, progress
+from utils.cli import BadUse, CourseError, progress
 from utils.corpus import LISTS, NOISE_FOLDER, SETS, parse_name
 from utils.labels import KEYWORDS, LABELS, SILENCE, UNKNOWN, label_of, with_extras
 from utils.leaks import SILENCE_GAP
@@ -25,6 +25,7 @@ MAX_NOISE_SAMPLES = 10 * 60 * audio.SAMPLE_RATE  # used of a background recordin
 SPEAKER_SHARE = 0.1  # of the speakers go to cv, and as many to test, where no lists say which
 WAV_BYTES = 40_000  # a clip on disk, at most
 ENTRY_BYTES = 512  # a link in a folder, at most
+NOTE = "split.json"  # marks a folder as made here, and says of what
 VERSION = 2  # of the rules below: a tree made by other rules is made anew
 
 
@@ -80,14 +81,19 @@ def split(
         If the lists put a speaker in two sets, or name a clip that is not there.
     """
     raw, main, sample = Path(raw), Path(main), Path(sample)
+    files.require_apart({"raw": raw, "main": main, "sample": sample})
+    for folder in (main, sample):
+        files.require_folders(folder / NOTE)
     labels = with_extras(keywords)
     rules = f"{VERSION} {seed} {','.join(keywords)} {speakers} {resample}"
     inputs = _describe_inputs(raw, rules)
-    note = files.read_json(main / "split.json") or {}
+    note = _read_note(main)
     if note.get("inputs") == inputs and note["trees"] == [_describe_tree(f, labels) for f in (main, sample)]:
         skipped = [(row["file"], row["reason"]) for row in _read_csv(main / "skipped.csv")]
         return Split(labels, corpus.count_clips(main, labels), skipped, note["warnings"], made=False)
 
+    for folder in (main, sample):
+        _require_ours(folder, _read_note(folder) or note)
     listener = corpus.Listener(resample)
     plan, skipped = _plan(raw, keywords, speakers, listener)
     pieces = _plan_silence(raw, plan, keywords, skipped, listener)
@@ -97,16 +103,16 @@ def split(
         list(files.map_files(lambda place: audio.write_wav(tree / place, pieces[place]), list(pieces)))
         report = leaks.audit(tree, labels=labels, listener=listener)
         _draw_sample(tree, small, labels, seed)
-        (main / "split.json").unlink(missing_ok=True)  # what it says of the trees is not true from here on
-        for name in SETS:
-            files.replace(tree / name, main / name)
-            files.replace(small / name, sample / name)
+        for work, folder in ((small, sample), (tree, main)):
+            # From here on, the trees are of two splits until all sets have been moved; all of their clips are ours.
+            files.write_json(folder / NOTE, {"inputs": None, "clips": [*_list_clips(folder), *_list_clips(work)]})
+            for name in SETS:
+                files.replace(work / name, folder / name)
     files.write_csv(main / "skipped.csv", ("file", "reason"), skipped)
     counts = corpus.count_clips(main, labels)
     warnings = [*report.warnings, *_find_oddities(counts, listener)]
     if not speakers:
         warnings.append("speakers are not known: the same voice may be in train and test, and scores too good")
-    # Written last: with it the trees are known to be whole.
     note = {
         "dataset": sources.describe_source(raw)["name"],
         "labels": labels,
@@ -114,8 +120,45 @@ def split(
         "trees": [_describe_tree(main, labels), _describe_tree(sample, labels)],
         "warnings": warnings,
     }
-    files.write_json(main / "split.json", note)
+    # Main's is written last: with it the trees are known to be whole.
+    for folder in (sample, main):
+        files.write_json(folder / NOTE, {**note, "clips": _list_clips(folder)})
     return Split(labels, counts, skipped, warnings)
+
+
+def _read_note(folder):
+    """What :func:`split` has noted in a folder that it made; empty for others."""
+    note = files.read_json(folder / NOTE)
+    return note if isinstance(note, dict) and "inputs" in note else {}
+
+
+def _list_clips(folder):
+    """Place and size of every file in train, cv and test."""
+    folder = Path(folder)
+    return [
+        f"{name}/{path} {(folder / name / path).lstat().st_size}"
+        for name in SETS
+        for path in files.list_paths(folder / name)
+    ]
+
+
+def _require_ours(folder, note):
+    """Raise BadUse if a folder holds what :func:`split` did not put there, and would have to remove."""
+    there = _list_clips(folder)
+    if "clips" in note:
+        known = note["clips"]
+    elif note and _describe_tree(folder, note["labels"]) in note["trees"]:  # a note of an earlier version
+        known = [clip for clip in there if ".wav " in clip]
+    else:
+        known, there = [], [path for path in files.list_paths(folder) if not path.startswith(".tree.")]
+    known = set(known)
+    stranger = next((clip for clip in there if clip not in known), None)
+    if stranger:
+        place = stranger.rpartition(" ")[0] if note else stranger
+        raise BadUse(
+            f"{folder} holds {place}, which this command did not make: move it away, or name another folder "
+            "(--main, --sample)"
+        )
 
 
 def _hash_lines(lines):

@@ -21,6 +21,12 @@ CHUNK_ROWS = 64
 COMPRESSION = bcolz.cparams(cname="zstd", clevel=1, shuffle=bcolz.BITSHUFFLE)
 # Float32 features would be only a fifth smaller, and take seven times as long to read.
 NO_COMPRESSION = bcolz.cparams(clevel=0)
+KIND = files.Kind(
+    "an array",
+    "manifest.json",
+    "chunks",
+    ("manifest.json", "__attrs__", "meta/sizes", "meta/storage", "data/__*.blp"),
+)
 NUMERIC = "biuf"  # kinds of dtype that are read: nothing that could hold a pickled object
 
 
@@ -52,7 +58,7 @@ class ArrayWriter:
 
     def __enter__(self):
         self._stack = contextlib.ExitStack()
-        self._work = self._stack.enter_context(files.new_folder(self.path))
+        self._work = self._stack.enter_context(files.new_folder(self.path, KIND))
         # Threads write the blocks of a chunk in the order in which they end: one gives the same bytes each time.
         self._stack.callback(bcolz.set_nthreads, bcolz.set_nthreads(1))
         # bcolz makes its root folder itself.
@@ -228,7 +234,7 @@ def open_array(path):
         If it is missing, unfinished, of a size that its manifest does not give, or altered.
     """
     path = Path(path)
-    if not files.recover(path):
+    if not files.recover(path, KIND):
         raise StoreError(f"{path} is missing: run python -m utils.prepare, or check --path_to_data")
     manifest = files.read_json(path / "manifest.json")
     if manifest is None:
