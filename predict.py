@@ -11,16 +11,18 @@ Any rate and length will do: sounds are resampled to 16 kHz. Without --stream, t
 """
 
 import argparse
+import contextlib
 import csv
 import itertools
 import json
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from utils import audio, cli, evaluation, files
-from utils.cli import CourseError
+from utils.cli import BadUse, CourseError
 from utils.labels import SILENCE
 
 TEST_AUDIO = Path("data/raw/test/audio")
@@ -86,6 +88,23 @@ def submission_order(paths):
     return [by_name[name] for name in names] if names and set(names) == set(by_name) else paths
 
 
+def require_free(path):
+    """Raise BadUse unless a submission may be written to ``path``: nothing is there, or a submission."""
+    path, partial, raw = Path(path), files.beside(path, "rows"), TEST_AUDIO.parents[1]
+    files.require_folders(path)
+    if files.is_within(path, raw):
+        raise BadUse(f"{path} lies among the recordings: name a file outside of {raw}")
+    for there, is_ours in ((path, evaluation.is_submission), (partial, _is_begun)):
+        if os.path.lexists(there) and not is_ours(there):
+            raise BadUse(f"{there} is in the way, which is no submission: name another file, or move it away")
+
+
+def _is_begun(partial):
+    with contextlib.suppress(OSError, ValueError), open(partial, encoding="utf-8") as file:
+        return set(json.loads(file.readline())) == {"model", "clips"}
+    return False
+
+
 def write_submission(path, recogniser, paths):
     """Write a submission, going on where a killed run of the same model and clips has stopped.
 
@@ -97,8 +116,7 @@ def write_submission(path, recogniser, paths):
         Clips that could not be read.
     """
     path = Path(path)
-    partial = path.with_name(f".{path.name}.rows")
-    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = files.beside(path, "rows")
     key = json.dumps({"model": recogniser.fingerprint, "clips": evaluation.hash_names(map(str, paths))}) + "\n"
     rows = read_rows(partial, key)
     # The rows so far, those to come and the table, each a name and a label.
@@ -203,6 +221,8 @@ def main(arguments=None):
     if options.paths and (options.stream or options.listen):
         parser.error(f"--stream and --listen take no further files: {options.paths[0]}")
     paths = []
+    if options.submission:
+        require_free(options.submission)
     if not (options.stream or options.listen):
         paths = find_wavs(options.paths or [TEST_AUDIO])
     if options.submission:
@@ -213,7 +233,8 @@ def main(arguments=None):
     if options.listen:
         return hear_microphone(recogniser)
     if options.submission:
-        unread = write_submission(options.submission, recogniser, paths)
+        with files.owned(options.submission):
+            unread = write_submission(options.submission, recogniser, paths)
     else:
         unread = print_answers(recogniser, paths, options.said)
     if unread:

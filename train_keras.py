@@ -13,7 +13,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from utils import cli, datasets, flags, models, runs, strategies, training
+from utils import cli, datasets, flags, models, strategies, training
 from utils.quiet import keras, tf
 
 SCRIPT = "train_keras.py"
@@ -42,8 +42,8 @@ def main(arguments=None):
     """Train, keep the best weights by validation accuracy, test them once."""
     settings = training.parse_settings(SCRIPT, __doc__, arguments, check)
     strategy = strategies.make_strategy(settings.strategy)
-    with tempfile.TemporaryDirectory() as spare:
-        train(settings, strategy, Path(spare))
+    with training.owned_run(settings, strategy, SCRIPT) as run, tempfile.TemporaryDirectory() as spare:
+        train(settings, strategy, run, Path(spare))
 
 
 def check(settings):
@@ -52,8 +52,8 @@ def check(settings):
         return "Keras 3 does not train on several machines: run train_tensorflow.py --strategy multi_worker"
 
 
-def train(settings, strategy, spare):
-    """One run with these settings; ``spare`` is a folder for data that the run alone needs."""
+def train(settings, strategy, run, spare):
+    """One run with these settings, kept in ``run``; ``spare`` is a folder for data that the run alone needs."""
     keras.utils.set_random_seed(settings.seed)
     sets, dataset, store_folder = training.open_data(settings, spare)
     steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
@@ -65,9 +65,8 @@ def train(settings, strategy, spare):
     model.summary(expand_nested=True)
     train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
 
-    run = runs.RunFolder(settings.logrun, SCRIPT)
     run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume, 4 * model.count_params())
-    callback = training.RunCallback(run, settings, model, Path(settings.logdir) / settings.logrun)
+    callback = training.RunCallback(run, settings, model)
     callback.restore(part)
     callback.journal.log.write_clips(sets["cv"])
     changes = training.make_changes(settings, train_set)

@@ -92,8 +92,8 @@ def mean_of(sums):
 class Keeper:
     """The chief's side of a run: its folder, log and checkpoints."""
 
-    def __init__(self, settings, trainer, labels):
-        self.run = runs.RunFolder(settings.logrun, SCRIPT)
+    def __init__(self, run, settings, trainer, labels):
+        self.run = run
         n_bytes = sum(variable.numpy().nbytes for variable in trainer.network.variables)
         self.run.start(dataclasses.asdict(settings), labels, settings.resume, n_bytes)
         self._trainer = trainer
@@ -107,7 +107,7 @@ class Keeper:
         if resumed:
             epoch, step, seconds, *best = trainer.progress.numpy()
             state = {"epoch": epoch, "step": step, "seconds": seconds, "best": best}
-        self.journal = runs.Journal(self.run, settings, Path(settings.logdir) / settings.logrun, state)
+        self.journal = runs.Journal(self.run, settings, state)
 
     def end_epoch(self, train, cv):
         """Log an epoch and write what it takes to go on, or to have the best weights."""
@@ -138,9 +138,9 @@ def main(arguments=None):
     """Train, keep the best weights by validation accuracy, test them once."""
     settings = training.parse_settings(SCRIPT, __doc__, arguments, check)
     strategy = strategies.make_strategy(settings.strategy)
-    with tempfile.TemporaryDirectory() as spare:
+    with training.owned_run(settings, strategy, SCRIPT) as run, tempfile.TemporaryDirectory() as spare:
         try:
-            train(settings, strategy, Path(spare))
+            train(settings, strategy, run, Path(spare))
         except tf.errors.UnavailableError:
             raise cli.CourseError("another worker has gone: start all of them again, with --resume") from None
 
@@ -153,8 +153,8 @@ def check(settings):
         return f"{what} is for train_keras.py: the models here are {' and '.join(modules.NETWORKS)}"
 
 
-def train(settings, strategy, spare):
-    """One run with these settings; ``spare`` is a folder for data that the run alone needs."""
+def train(settings, strategy, run, spare):
+    """One run with these settings; ``run`` is the chief's, ``spare`` a folder for data that the run alone needs."""
     sets, dataset, store_folder = training.open_data(settings, spare)
     steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
     trainer = Trainer(settings, strategy, len(sets["train"].label_order), steps * settings.epochs)
@@ -164,7 +164,7 @@ def train(settings, strategy, spare):
         train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare)
 
     # All workers learn; the chief alone writes.
-    keeper = Keeper(settings, trainer, sets["train"].label_order) if strategies.is_chief(strategy) else None
+    keeper = Keeper(run, settings, trainer, sets["train"].label_order) if run else None
     first_epoch = trainer.follow_chief()
     if keeper:
         keeper.journal.log.write_clips(sets["cv"])

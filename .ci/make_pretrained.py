@@ -12,7 +12,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli, datasets, export, files, models, recogniser, training
+from utils import cli, datasets, export, files, models, recogniser, runs, training
 
 HOW = """
 **Made by** `python train_keras.py {flags}`, then
@@ -27,7 +27,7 @@ def main(arguments=None):
     parser.add_argument("run", metavar="RUN", help="run folder of train_keras.py")
     run = Path(parser.parse_args(arguments).run)
     model = models.load_model(run / "model.keras")
-    with files.new_folder(recogniser.PRETRAINED) as folder:
+    with files.new_folder(recogniser.PRETRAINED, runs.KIND) as folder:
         for name in ("config.json", "labels.txt", "result.json"):
             shutil.copy(run / name, folder)
         recogniser.save_half(folder, model)

@@ -336,7 +336,7 @@ def test_read_only_data_is_left_alone(folder, monkeypatch, capsys):
 
 
 def test_a_disk_that_was_full_for_a_moment_is_one_line(folder):
-    run = runs.RunFolder("latest", "train_keras.py")
+    run = runs.RunFolder("latest", "tf_logs", "train_keras.py")
     run.start({"logdir": "tf_logs"}, LABELS, resume=False, n_bytes=1)
     with pytest.raises(cli.CourseError, match="go on with --resume"), run.writing():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

@@ -22,6 +22,7 @@ PUBLIC = "https://storage.googleapis.com/download.tensorflow.org/data/"
 # Disk space for a public archive and the wavs in it, in sizes of the archive.
 PUBLIC_SPACE = 2.5
 CHUNK_BYTES = 1 << 20
+UNFINISHED = "tmp"  # begins the name of a file that pooch has not finished
 
 
 class Archive(NamedTuple):
@@ -66,7 +67,7 @@ def fetch_public(archives, folder):
     ----------
     archives : list of Archive
     folder : Path
-        Holds nothing else: the remains of a killed run are removed.
+        Holds nothing else, but for the remains of a killed run, which are removed.
 
     Returns
     -------
@@ -81,11 +82,11 @@ def fetch_public(archives, folder):
     import requests
 
     pooch.get_logger().setLevel("WARNING")  # its notes on each file would come between the course's own lines
-    folder.mkdir(parents=True, exist_ok=True)
     names = [archive.name for archive in archives]
-    for path in folder.iterdir():
-        if path.name not in names:
-            files.remove(path)
+    files.require_ours(folder, files.Kind("a download", None, None, (*names, f"{UNFINISHED}*")))
+    folder.mkdir(parents=True, exist_ok=True)
+    for path in folder.glob(f"{UNFINISHED}*"):
+        path.unlink()
     there = sum(path.stat().st_size for path in folder.iterdir())
     files.require_space(folder, PUBLIC_SPACE * sum(archive.n_bytes for archive in archives) - there)
 
@@ -127,6 +128,7 @@ def fetch_kaggle(folder):
     import requests
 
     path = folder / f"{COMPETITION}.zip"
+    files.require_ours(folder, files.Kind("a download", None, None, (f"{path.name}*",)))
     # What the package prints is held back: a failure is one line, and success needs none.
     with contextlib.redirect_stdout(io.StringIO()):
         try:

@@ -1,5 +1,6 @@
 """How good a model is, and how sure that is: scores, intervals, the submission file."""
 
+import contextlib
 import csv
 import hashlib
 from collections import Counter
@@ -11,6 +12,7 @@ from utils.corpus import parse_name
 from utils.labels import LABELS
 
 RESAMPLES = 2000
+HEADER = ("fname", "label")  # of a submission
 
 
 def accuracy_interval(correct, speakers=None, seed=0):
@@ -127,7 +129,14 @@ def write_submission(path, rows):
     rows : iterable of (str, str)
         File name and label.
     """
-    files.write_csv(path, ("fname", "label"), rows)
+    files.write_csv(path, HEADER, rows)
+
+
+def is_submission(path):
+    """Whether a file is a submission, by its header."""
+    with contextlib.suppress(OSError, ValueError, csv.Error), open(path, encoding="utf-8-sig", newline="") as file:
+        return tuple(next(csv.reader(file), ())) == HEADER
+    return False
 
 
 def check_submission(path, names=None, labels=LABELS):
@@ -151,7 +160,7 @@ def check_submission(path, names=None, labels=LABELS):
     except (OSError, ValueError, csv.Error) as error:
         return [f"cannot be read as a table ({getattr(error, 'strerror', None) or error})"]
     problems = []
-    if header != ["fname", "label"]:
+    if tuple(header) != HEADER:
         problems.append(f"its header is {','.join(header)!r} instead of 'fname,label'")
     torn = [line for line, row in enumerate(rows, start=2) if len(row) != 2]
     if torn:

@@ -19,7 +19,7 @@ import numpy as np
 
 from utils import audio, cli, datasets, evaluation, files, litert, runs
 from utils.audio import CLIP_SAMPLES
-from utils.cli import CourseError, hold_back_notes
+from utils.cli import BadUse, CourseError, hold_back_notes
 
 NAMES = {
     "float": "model_float.tflite",
@@ -27,6 +27,12 @@ NAMES = {
     "onnx": "model.onnx",
     "saved_model": "saved_model",
 }
+SAVED_MODEL = files.Kind(
+    "a SavedModel",
+    "saved_model.pb",
+    None,
+    ("saved_model.pb", "fingerprint.pb", "keras_metadata.pb", "variables/variables.*", "assets/*"),
+)
 SPACE_SPARE = 3e6  # bytes, for the graph in a SavedModel
 CALIBRATION_CLIPS = 512  # of the training set
 ONNX_OPSET = 18
@@ -57,8 +63,9 @@ def export(run, kind, data="data/main/preprocessed"):
         If the run holds no model, the data is missing, or the model cannot be converted.
     """
     runs.read_labels(run)  # raises for what is no run
-    clips = calibration_clips(data) if kind == "int8" else None
     path = Path(run) / "export" / NAMES[kind]
+    _require_free(path, kind)
+    clips = calibration_clips(data) if kind == "int8" else None
     files.require_space(path, 3 * _size(Path(run)) + SPACE_SPARE)
     # Converters leak memory and talk on the error stream: each runs in a process of its own.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -67,6 +74,19 @@ def export(run, kind, data="data/main/preprocessed"):
         except BrokenProcessPool as error:
             raise CourseError(f"{run}: its conversion to {kind} ended early, perhaps for lack of memory") from error
     return path
+
+
+def _require_free(path, kind):
+    """Raise BadUse if something is in the way of an exported file or its card that is none."""
+    card = path.with_name("README.md")
+    if kind == "saved_model":
+        files.require_ours(path, SAVED_MODEL)
+    else:
+        files.require_folders(path)
+        if path.is_dir():
+            raise BadUse(f"{path} is in the way, which is a folder: move it away")
+    if card.exists() and not (card.is_file() and card.read_text("utf-8", "replace").startswith(CARD.partition(",")[0])):
+        raise BadUse(f"{card} is in the way, which is no model card: move it away")
 
 
 def calibration_clips(data):
@@ -81,12 +101,17 @@ def calibration_clips(data):
 
 def _convert(run, kind, path, clips):
     """In a process of its own."""
+    with files.owned(path):
+        _write(run, kind, path, clips)
+
+
+def _write(run, kind, path, clips):
     from utils import recogniser
     from utils.quiet import tf
 
     model = recogniser.load(run)
     if kind == "saved_model":
-        with files.new_folder(path) as folder, hold_back_notes():
+        with files.new_folder(path, SAVED_MODEL) as folder, hold_back_notes():
             _save_model(model, folder, tf)
         return
 

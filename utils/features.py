@@ -335,9 +335,16 @@ def persist(inputs, path, name):
     bool
         Whether there was anything to do.
     """
-    settings = {"feature": name, "version": VERSION, "of": [part.fingerprint for part in inputs]}
-    if store.is_done(path, settings):
-        return False
+    # Two trainings may begin on the same data: the second waits for the first, and finds the array done.
+    with files.owned(path, wait=True):
+        settings = {"feature": name, "version": VERSION, "of": [part.fingerprint for part in inputs]}
+        if store.is_done(path, settings):
+            return False
+        _write(inputs, path, name, settings)
+    return True
+
+
+def _write(inputs, path, name, settings):
     names = [file for part in inputs for file in part.names]
     n_clips = sum(len(part) for part in inputs)
     files.require_space(path, 4 * n_clips * math.prod(FEATURES[name].shape) + SPACE_SPARE)
@@ -348,7 +355,6 @@ def persist(inputs, path, name):
         for rows in _compute_blocks(inputs, name):
             writer.append(rows, names[bar.n : bar.n + len(rows)])
             bar.update(len(rows))
-    return True
 
 
 def _compute_blocks(inputs, name):

@@ -20,7 +20,8 @@ from utils.names import fold
 READERS = 4  # threads
 BATCH_FILES = 32  # handed to a thread at a time
 SLOW_FILE = 1e-3  # seconds; a file that is in memory takes a tenth of it
-JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini")  # what systems leave in any folder
+# What systems leave in any folder, and what a killed command leaves of a file.
+JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".*.partial")
 
 
 class Kind(NamedTuple):
@@ -30,7 +31,7 @@ class Kind(NamedTuple):
     ----------
     what : str
         In the words of a refusal.
-    mark : str
+    mark : str or None
         File that each folder of the kind has.
     key : str or None
         Of the JSON object in that file.
@@ -39,22 +40,25 @@ class Kind(NamedTuple):
     """
 
     what: str
-    mark: str
+    mark: str | None
     key: str | None
     names: tuple
 
     def is_marked(self, folder):
         """Whether a folder has the mark."""
         if not self.key:
-            return Path(folder, self.mark).is_file()
+            return not self.mark or Path(folder, self.mark).is_file()
         with contextlib.suppress(CourseError):
             content = read_json(Path(folder, self.mark))
             return isinstance(content, dict) and self.key in content
         return False
 
 
+NOTHING = Kind("anything that may be replaced", None, None, ())
+
+
 def list_paths(folder):
-    """Path of every file and link below a folder, relative to it, in a fixed order; what systems leave is left out."""
+    """Relative path of every file and link below a folder, in a fixed order, but for what is left behind in any."""
     for place, folders, names in os.walk(folder):
         folders.sort()
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]  # noqa: PTH114, PTH118
@@ -101,11 +105,12 @@ def require_apart(folders):
         By what they are given for.
     """
     for (one, a), (other, b) in itertools.combinations(folders.items(), 2):
-        if _is_within(a, b) or _is_within(b, a):
+        if is_within(a, b) or is_within(b, a):
             raise BadUse(f"{one} {a} and {other} {b} are one folder, or lie in one another: choose another one")
 
 
-def _is_within(inner, outer):
+def is_within(inner, outer):
+    """Whether a path is a folder or lies in it, whatever links and spellings name them."""
     inner, outer = Path(os.path.realpath(inner)), Path(os.path.realpath(outer))
     return any(fold(str(path)) == fold(str(outer)) or _is_same(path, outer) for path in (inner, *inner.parents))
 
@@ -117,7 +122,8 @@ def _is_same(path, other):
         return False
 
 
-def _beside(target, ending):
+def beside(target, ending):
+    """Hidden sibling of ``target``, such as ``.raw.partial`` of ``raw``."""
     target = Path(target)
     if target.name in ("", ".."):
         target = Path(os.path.realpath(target))
@@ -148,7 +154,8 @@ def owned(target, wait=False):
     """
     import filelock  # slow to import
 
-    path = _beside(target, "lock")
+    path = beside(target, "lock")
+    new = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     was_left = path.exists()
     lock = filelock.FileLock(path, is_singleton=True)
@@ -167,6 +174,9 @@ def owned(target, wait=False):
             with contextlib.suppress(OSError):  # Windows, where releasing removes it
                 path.unlink()
         lock.release()
+        with contextlib.suppress(OSError):  # where something was made in them
+            for folder in new:
+                folder.rmdir()
 
 
 def _read_owner(path):
@@ -202,7 +212,7 @@ def replace(source, target, kind=None):
         If what is there is of another kind.
     """
     source, target = Path(source), Path(target)
-    old = _beside(target, "old")
+    old = beside(target, "old")
     if kind:
         require_ours(target, kind)
         require_ours(old, kind)
@@ -216,7 +226,7 @@ def replace(source, target, kind=None):
 def recover(target, kind=None):
     """Finish or undo what a killed run left beside ``target``; return whether it holds something."""
     target = Path(target)
-    old = _beside(target, "old")
+    old = beside(target, "old")
     if old.exists():
         if not target.exists():
             old.rename(target)
@@ -243,7 +253,7 @@ def work_folder(target):
 
     That of a process which died is cleared first. It is known by the lock that lies beside it still.
     """
-    partial = _beside(target, "partial")
+    partial = beside(target, "partial")
     with owned(target) as was_left:
         if not was_left and next(list_paths(partial), None):
             raise BadUse(f"{partial} is in the way, which no command has left there: move it away")
@@ -275,7 +285,7 @@ def new_file(path):
     """Binary file to fill that becomes ``path`` only when the block ends well: readers see old or new content."""
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    partial = _beside(path, "partial")
+    partial = beside(path, "partial")
     partial.unlink(missing_ok=True)
     try:
         with _naming(path), open(partial, "xb") as file:

@@ -82,6 +82,7 @@ def prepare(raw="data/raw", main="data/main", sample="data/sample", **rules):
     files.require_apart({"raw": raw, "main": main, "sample": sample})
     for folder, name, part in itertools.product((main, sample), corpus.SETS, "Xy"):
         files.require_ours(folder / "preprocessed" / f"{name}_{part}.bc", store.KIND)
+    corpus.find_recordings(raw)  # or there is nothing to do here
     with files.owned(main / "tree"), files.owned(sample / "tree"):
         result = splits.split(raw, main, sample, **rules)
         note = files.read_json(main / splits.NOTE)
@@ -98,9 +99,13 @@ def prepare(raw="data/raw", main="data/main", sample="data/sample", **rules):
 def main(arguments=None):
     """Command line of ``python -m utils.prepare``."""
     parser = cli.Parser(prog="python -m utils.prepare", description="Split, balance and persist the recordings.")
-    parser.add_argument("--raw", type=cli.path_text, default="data/raw", help="recordings: Kaggle's layout, or a folder for each word")
+    parser.add_argument(
+        "--raw", type=cli.path_text, default="data/raw", help="recordings: Kaggle's layout, or a folder for each word"
+    )
     parser.add_argument("--main", type=cli.path_text, default="data/main", help="gets the full split and its arrays")
-    parser.add_argument("--sample", type=cli.path_text, default="data/sample", help="gets the small split and its arrays")
+    parser.add_argument(
+        "--sample", type=cli.path_text, default="data/sample", help="gets the small split and its arrays"
+    )
     parser.add_argument(
         "--keywords",
         type=parse_keywords,

@@ -20,6 +20,18 @@ RUNS = Path("runs")
 # beside it the best weights, twice, and at the end the model.
 MOST_COPIES = 9
 RUN_BYTES, BOARD_BYTES = 2e6, 10e6  # log and settings; curves, histograms, pictures and sounds
+EVENTS = "events.out.tfevents.*"
+KIND = files.Kind(
+    "a run",
+    "config.json",
+    "script",
+    (
+        *("config.json", "labels.txt", "log.csv", "result.json", "model.keras", "saved_model/*", "best/*", "last/*"),
+        *("export/README.md", "export/model_*.tflite", "export/model.onnx", "export/saved_model/*"),
+        *(f"curves/{EVENTS}", "weights.npz", "README.md"),
+    ),
+)
+CURVES = files.Kind("the curves of a run", None, None, (EVENTS,))
 NO_SPACE = os.strerror(errno.ENOSPC)  # in the words of the system, which TensorFlow's errors repeat
 HISTOGRAMS = 20  # times in a run that histograms of the weights are written
 
@@ -29,16 +41,22 @@ class RunFolder:
 
     Until then the run lies in a hidden folder beside it, from which ``--resume`` goes on. Only the script
     that began a run can read its checkpoints.
+
+    Attributes
+    ----------
+    final, work, board : Path
+        The run when it has ended, until then, and its curves for TensorBoard.
     """
 
-    def __init__(self, logrun, script):
+    def __init__(self, logrun, logdir, script):
         self._script, self._is_begun = script, False
         self.final = RUNS / logrun
         self.work = RUNS / f".{logrun}.partial"
+        self.board = Path(logdir) / logrun
 
     def saved_settings(self):
         """Settings of the run that ``--resume`` goes on with."""
-        files.recover(self.final)
+        files.recover(self.final, KIND)
         folder = self.work if (self.work / "config.json").exists() else self.final
         config = files.read_json(folder / "config.json")
         if config is None:
@@ -48,12 +66,35 @@ class RunFolder:
         names = {field.name for field in dataclasses.fields(flags.Settings)}
         return {name: value for name, value in config.items() if name in names}
 
+    @contextlib.contextmanager
+    def owned(self, read):
+        """Have the run's folders for this process alone, if all that is in them is of a run.
+
+        Parameters
+        ----------
+        read : dict of str -> path
+            What the run reads, by flag; none of it may be in these folders, nor they in it.
+
+        Raises
+        ------
+        BadUse
+            If something else is in the way.
+        CourseError
+            If another process has them.
+        """
+        files.require_apart({"the run folder": self.final, "its curves": self.board, **read})
+        for folder, kind in ((self.final, KIND), (self.work, KIND), (self.board, CURVES)):
+            files.require_ours(folder, kind)
+        with files.owned(self.final), files.owned(self.board):
+            yield self
+
     def start(self, config, labels, resume, n_bytes):
         """Make the work folder, or go on in the one that is there; ``n_bytes`` are those of the model's weights."""
-        self._n_bytes, self._board = n_bytes, Path(config["logdir"])
+        self._n_bytes = n_bytes
         self.require_space()
-        files.recover(self.final)
+        files.recover(self.final, KIND)
         if not resume:
+            self._set_curves_aside()
             files.remove(self.work)
         elif not (self.work / "config.json").exists():
             files.remove(self.work)
@@ -62,6 +103,13 @@ class RunFolder:
         files.write_json(self.work / "config.json", {"script": self._script, **config})
         files.write_text(self.work / "labels.txt", "\n".join(labels) + "\n")
         self._is_begun = True
+
+    def _set_curves_aside(self):
+        """Keep the curves of a run that has ended with it, until it is replaced."""
+        if self.final.exists() and not self.work.exists():
+            for path in self.board.glob(EVENTS):
+                (self.final / "curves").mkdir(exist_ok=True)
+                shutil.move(path, self.final / "curves" / path.name)
 
     @contextlib.contextmanager
     def writing(self):
@@ -79,7 +127,7 @@ class RunFolder:
     def require_space(self):
         """Raise CourseError unless there is room for what is written next."""
         try:
-            files.require_space(self._board, BOARD_BYTES)
+            files.require_space(self.board, BOARD_BYTES)
             files.require_space(self.work, MOST_COPIES * self._n_bytes + RUN_BYTES)
         except CourseError as error:
             raise CourseError(f"{error}, then go on with --resume" if self._is_begun else str(error)) from error
@@ -87,7 +135,7 @@ class RunFolder:
     def finish(self, result):
         """Write ``result.json`` and put the run in its place."""
         files.write_json(self.work / "result.json", result)
-        files.replace(self.work, self.final)
+        files.replace(self.work, self.final, KIND)
 
 
 def no_model(folder):
@@ -123,7 +171,8 @@ class RunLog:
     def __init__(self, folder, board, first_epoch=0):
         self._path = folder / "log.csv"
         if first_epoch == 0:
-            files.remove(board)
+            for path in board.glob(EVENTS):
+                path.unlink()
             self._lines = [self.HEADER]
         else:
             lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
@@ -191,8 +240,6 @@ class Journal:
     ----------
     run : RunFolder
     settings : Settings
-    board : Path
-        TensorBoard folder of the run.
     state : dict, optional
         :attr:`state` of the run that is gone on with.
 
@@ -201,14 +248,14 @@ class Journal:
     log : RunLog
     """
 
-    def __init__(self, run, settings, board, state=None):
+    def __init__(self, run, settings, state=None):
         self._settings = settings
         state = state or {"epoch": 0, "step": 0, "seconds": 0.0, "best": (-1.0, 0.0)}
         self.epoch, self.step, self.seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
         self._best = tuple(float(value) for value in state["best"])  # validation accuracy, minus validation loss
         if self.epoch:
             print(f"resumed after epoch {self.epoch}")
-        self.log = RunLog(run.work, board, self.epoch)
+        self.log = RunLog(run.work, run.board, self.epoch)
 
     @property
     def state(self):

@@ -5,13 +5,14 @@ python -m utils.sources --help
 
 import argparse
 import hashlib
+import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
 from utils import archives, cli, downloads, files
-from utils.cli import CourseError
+from utils.cli import BadUse, CourseError
 from utils.labels import SILENCE
 
 RAW = Path("data/raw")
@@ -40,7 +41,12 @@ cut off goes on, or starts anew, when it is run again.
 
 def describe_source(raw=RAW):
     """What ``data/raw`` holds, as written in its ``source.json``: ``{"name": ..., "parts": {...}}``."""
-    return files.read_json(Path(raw) / "source.json") or {"name": f"recordings in {raw}", "parts": {}}
+    source = files.read_json(Path(raw) / "source.json")
+    return source if _is_ours(source) else {"name": f"recordings in {raw}", "parts": {}}
+
+
+def _is_ours(source):
+    return isinstance(source, dict) and isinstance(source.get("parts"), dict) and "name" in source
 
 
 def unpack(path, raw=RAW, fingerprint=None):
@@ -71,6 +77,8 @@ def unpack(path, raw=RAW, fingerprint=None):
     path, raw = Path(path), Path(raw)
     if not path.exists():
         raise CourseError(f"{path} does not exist: name the archive that you downloaded from Kaggle")
+    if path.is_dir():
+        files.require_apart({"the archive": path, "raw": raw})
     fingerprint = fingerprint or _fingerprint(path)
     mine = [part for part, mark in describe_source(raw)["parts"].items() if mark == fingerprint]
     if mine and _is_there(raw, mine, fingerprint):
@@ -95,9 +103,10 @@ def download_competition(raw=RAW):
     fingerprint = f"{downloads.COMPETITION} from Kaggle"
     if _is_there(raw, PARTS, fingerprint):
         return []
-    folder = raw.with_name(".kaggle.download")  # kept until all is unpacked, so that a cut download goes on
-    new = unpack(downloads.fetch_kaggle(folder), raw, fingerprint)
-    files.remove(folder)
+    folder = files.beside(raw, "kaggle")  # kept until all is unpacked, so that a cut download goes on
+    with files.owned(folder):
+        new = unpack(downloads.fetch_kaggle(folder), raw, fingerprint)
+        files.remove(folder)
     return new
 
 
@@ -127,9 +136,9 @@ def download_speech_commands(version=1, raw=RAW):
     solution = "speech_commands_solution.csv"
     if _is_there(raw, (*PARTS, solution), name):
         return []
-    folder = raw.with_name(".speech_commands.download")
-    recordings, test_set = downloads.fetch_public(downloads.SPEECH_COMMANDS[version], folder)
-    with files.work_folder(raw) as work:
+    folder = files.beside(raw, "speech_commands")
+    with files.owned(folder), files.work_folder(raw) as work:
+        recordings, test_set = downloads.fetch_public(downloads.SPEECH_COMMANDS[version], folder)
         train = work / "train"
         archives.extract(recordings, train / "audio")
         for path in list((train / "audio").iterdir()):
@@ -142,7 +151,7 @@ def download_speech_commands(version=1, raw=RAW):
         hide_labels(labelled, work, solution, np.random.default_rng(SEED))
         found = {part: work / part for part in (*PARTS, solution)}
         _move_in(found, raw, name, name)
-    files.remove(folder)
+        files.remove(folder)
     return list(found)
 
 
@@ -172,10 +181,13 @@ def hide_labels(clips, raw, solution, rng):
 
 def _is_there(raw, parts, fingerprint):
     """Whether ``raw`` holds all these parts of this source; another source's are an error."""
+    files.require_folders(raw / "source.json")
+    if (raw / "source.json").exists() and not _is_ours(files.read_json(raw / "source.json")):
+        raise BadUse(f"{raw / 'source.json'} is in the way, which no command has written there: move {raw} away first")
     there = describe_source(raw)["parts"]
     for part in parts:
-        if files.recover(raw / part) and there.get(part) != fingerprint:
-            raise CourseError(f"{raw / part} is already there, from another source: move {raw} away first")
+        if (files.recover(raw / part) or os.path.lexists(raw / part)) and there.get(part) != fingerprint:
+            raise BadUse(f"{raw / part} is already there, from another source: move {raw} away first")
     return all((raw / part).exists() for part in parts)
 
 
@@ -268,9 +280,9 @@ def main(arguments=None):
     )
     kaggle = doors.add_parser("kaggle", help="download the competition's data with your Kaggle token")
     archive = doors.add_parser("archive", help="unpack what you downloaded from Kaggle")
-    archive.add_argument("path", help="the zip, one of the 7z files in it, or a folder with them")
+    archive.add_argument("path", type=cli.path_text, help="the zip, one of the 7z files in it, or a folder with them")
     for door in (public, kaggle, archive):
-        door.add_argument("--raw", default=str(RAW), help="where the recordings go")
+        door.add_argument("--raw", type=cli.path_text, default=str(RAW), help="where the recordings go")
     options = parser.parse_args(arguments)
     if options.door == "archive":
         new = unpack(options.path, options.raw)

@@ -1,5 +1,6 @@
 """What both training scripts share: data, schedule, checkpoints of Keras, the result."""
 
+import contextlib
 import os
 from pathlib import Path
 
@@ -20,9 +21,24 @@ def parse_settings(script, description, arguments=None, check=None):
 
     def read_saved(logrun):
         # The chief alone has a folder: the workers that follow it go by the flags they are given.
-        return None if strategies.follows_chief() else runs.RunFolder(logrun, script).saved_settings()
+        return None if strategies.follows_chief() else runs.RunFolder(logrun, "", script).saved_settings()
 
     return flags.parse(description, read_saved, arguments, check)
+
+
+@contextlib.contextmanager
+def owned_run(settings, strategy, script):
+    """Folders of the run for this process alone, see :meth:`runs.RunFolder.owned`; None for all workers but the chief.
+
+    Nothing has been read or written before.
+    """
+    if not strategies.is_chief(strategy):
+        yield None
+        return
+    read = {"--path_to_data": None if settings.random_data else settings.path_to_data, "--teacher": settings.teacher}
+    run = runs.RunFolder(settings.logrun, settings.logdir, script)
+    with run.owned({flag: path for flag, path in read.items() if path}):
+        yield run
 
 
 class RunCallback(keras.callbacks.Callback):
@@ -34,13 +50,11 @@ class RunCallback(keras.callbacks.Callback):
     settings : Settings
     model : keras.Model
         The whole model, whose learning part ``fit`` trains.
-    board : Path
-        TensorBoard folder of the run.
     """
 
-    def __init__(self, run, settings, model, board):
+    def __init__(self, run, settings, model):
         super().__init__()
-        self._run, self._settings, self._whole, self._board = run, settings, model, board
+        self._run, self._settings, self._whole = run, settings, model
         self.best_path = run.work / "best" / "weights.npz"
         self._last_path = run.work / "last" / "checkpoint.npz"
         for path in (self.best_path, self._last_path):
@@ -51,7 +65,7 @@ class RunCallback(keras.callbacks.Callback):
         state = None
         if self._settings.resume and self._last_path.exists():
             state = read_variables(self._last_path, _state(part))
-        self.journal = runs.Journal(self._run, self._settings, self._board, state)
+        self.journal = runs.Journal(self._run, self._settings, state)
         self.journal.log.write_graph(lambda waveforms: self._whole(waveforms, training=False))
 
     def on_epoch_begin(self, epoch, logs=None):

@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import audio, cli, files, sources
-from utils.cli import CourseError
+from utils.cli import BadUse, CourseError
 from utils.labels import KEYWORDS, LABELS, OTHER_WORDS, SILENCE, label_of
 
 SPEAKERS = 100  # in train/audio, each says all thirty words once
@@ -236,12 +236,12 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
     """
     raw = Path(raw)
     settings = {"speakers": n_speakers, "test_clips": n_test_clips, "seed": seed, "version": 1}
-    if files.recover(raw):
-        there = files.read_json(raw / "source.json") or {}
-        if there.get("voices") == settings:
+    if files.recover(raw) and next(files.list_paths(raw), None):
+        there = files.read_json(raw / "source.json")
+        if isinstance(there, dict) and there.get("voices") == settings:
             return False
-        what = there.get("name", "something")
-        raise CourseError(
+        what = sources.describe_source(raw)["name"]
+        raise BadUse(
             f"{raw} already holds {what}: move it away to make the {NAME} (an archive that you have downloaded is "
             "unpacked by python -m utils.sources archive PATH)"
         )
@@ -252,7 +252,7 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
     speakers = [{**s, "words": words} for s in draw_speakers(n_speakers + min(TEST_SPEAKERS, n_test_clips), seed)]
     training, testing = speakers[:n_speakers], speakers[n_speakers:]
     _deal_test_words(testing, n_test_clips, rng)
-    with files.new_folder(raw) as work:
+    with files.new_folder(raw, files.NOTHING) as work:
         train, spoken = work / "train" / "audio", work / "spoken"
         for folder, word in itertools.product((train, spoken), words):
             (folder / word).mkdir(parents=True)
@@ -327,7 +327,7 @@ def _interrupts_held():
 def main(arguments=None):
     """Command line of ``python -m utils.voices``."""
     parser = cli.Parser(prog="python -m utils.voices", description=f"Make the {NAME} in data/raw.")
-    parser.add_argument("--raw", default="data/raw", help="folder to make")
+    parser.add_argument("--raw", type=cli.path_text, default="data/raw", help="folder to make")
     parser.add_argument("--speakers", type=cli.positive_int, default=SPEAKERS, help="speakers in train/audio")
     parser.add_argument("--seed", type=int, default=SEED, help="same seed, same bytes")
     options = parser.parse_args(arguments)

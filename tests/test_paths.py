@@ -1,0 +1,302 @@
+"""Guards: whatever path a command is given, it removes and replaces nothing that it did not make.
+
+Every command, with every flag that takes a path, meets places where a person's own files lie: each of these is there
+afterwards, byte for byte, and a refusal is one line. The networks alone are left out: what is tried is where files go.
+"""
+
+import dataclasses
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from conftest import burst, make_raw, tree
+
+import predict
+import train_keras
+import train_tensorflow
+from utils import (
+    audio,
+    cli,
+    downloads,
+    export,
+    files,
+    prepare,
+    runs,
+    sources,
+    training,
+    voices,
+)
+from utils.labels import LABELS
+
+ROOT = Path(__file__).parents[1]
+CONFIG = {"script": "train_keras.py", "model": "tc_resnet8"}
+
+
+def write_run(settings, strategy, run, spare):
+    """What a training does on disk, without the training."""
+    if not settings.random_data:
+        training.open_data(settings, spare)
+    run.start(dataclasses.asdict(settings), LABELS, settings.resume, n_bytes=1)
+    journal = runs.Journal(run, settings)
+    journal.begin_epoch()
+    journal.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [])
+    journal.log.close()
+    run.finish({})
+
+
+class Deaf:
+    """A recogniser that hears silence."""
+
+    labels, fingerprint = LABELS, "deaf"
+
+    def __call__(self, waveforms):
+        return np.tile(np.eye(12, dtype=np.float32)[LABELS.index("silence")], (len(waveforms), 1))
+
+    from_log_mel = __call__
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A person's folder, half full of the course's things and half of others."""
+    folder = tmp_path / "somebody" / "project"
+    make_raw(folder / "data" / "raw", words=("yes", "no", "bed"), speakers=[f"{n:08x}" for n in range(4)])
+    (folder / "data" / "raw" / "test" / "audio").mkdir(parents=True)
+    for path in (folder / "me.wav", folder / "data/raw/test/audio/clip_1.wav"):
+        audio.write_wav(path, burst(1))
+    for name in ("notes.txt", "data/notes.txt", "runs/notes/notes.txt", "stranger/a/notes.txt", "stranger/split.json"):
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(f'["mine, {name}"]')
+    for name in ("home/notes.txt", "disk/notes.txt", "somebody/notes.txt"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text("mine")
+    run = folder / "runs" / "old"
+    run.mkdir()
+    files.write_json(run / "config.json", CONFIG)
+    (run / "labels.txt").write_text("\n".join(LABELS))
+    (folder / "link").symlink_to(folder / "data" / "raw")
+    monkeypatch.chdir(folder)
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("KAGGLE_CONFIG_DIR", str(tmp_path / "home"))
+    for script in (train_keras, train_tensorflow):
+        monkeypatch.setattr(script, "train", write_run)
+    monkeypatch.setattr(predict, "load_recogniser", lambda folder: Deaf())
+    monkeypatch.setattr(downloads, "PUBLIC", "http://127.0.0.1:9/")  # where nothing answers
+    return folder
+
+
+RANDOM = ("--random_data", "--logrun", "new")
+# Command and what stands before the path that is tried.
+FLAGS = {
+    **{
+        f"{name} {flag}": (script.main, (*more, flag))
+        for name, script in (("train_keras", train_keras), ("train_tensorflow", train_tensorflow))
+        for flag, more in (("--logdir", RANDOM), ("--path_to_data", ()), ("--teacher", RANDOM))
+    },
+    **{f"prepare {flag}": (prepare.main, ("--keywords", "yes", flag)) for flag in ("--raw", "--main", "--sample")},
+    "voices --raw": (voices.main, ("--speakers", "3", "--raw")),
+    "sources archive": (sources.main, ("archive",)),
+    "sources archive --raw": (sources.main, ("archive", "stranger", "--raw")),
+    "sources kaggle --raw": (sources.main, ("kaggle", "--raw")),
+    "sources speech_commands --raw": (sources.main, ("speech_commands", "--raw")),
+    "predict": (predict.main, ()),
+    **{f"predict {flag}": (predict.main, (flag,)) for flag in ("--submission", "--check", "--stream")},
+    "predict --model": (predict.main, ("me.wav", "--model")),
+    "export": (export.main, ()),
+    "export --path_to_data": (export.main, ("runs/old", "--path_to_data")),
+}
+PLACES = (
+    ".",
+    "..",
+    "../../disk",
+    "~",
+    "data/raw",
+    "data",
+    "runs",
+    "runs/old",
+    "link",
+    "me.wav",
+    "me.wav/x",
+    "stranger",
+)
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("flag", FLAGS)
+def test_what_a_person_has_is_there_afterwards(flag, project, tmp_path, capsys, monkeypatch):
+    main, before_path = FLAGS[flag]
+    before = tree(tmp_path)
+    for place in PLACES:
+        if flag == "export" and place == "runs/old":
+            continue  # has no model, which another process would find out in some seconds
+        status = cli.run(main, [*before_path, place])
+        shown = capsys.readouterr().err
+        after = tree(tmp_path)
+        changed = [path for path, content in before.items() if after.get(path) != content]
+        assert changed == [], (flag, place, changed)
+        assert status in (0, 1, 2)
+        if status:
+            told = [line for line in shown.splitlines() if "warning: " not in line]
+            assert len(told) == 1, (flag, place, shown)
+        assert not [path for path in after if path.endswith((".lock", ".partial"))]
+
+
+@pytest.mark.parametrize(
+    ("main", "arguments", "line"),
+    [
+        (train_keras.main, ["--random_data", "--logdir", ".", "--logrun", "data"], "data holds notes.txt"),
+        (train_tensorflow.main, ["--random_data", "--logdir", "..", "--logrun", "project"], "lie in one another"),
+        (train_keras.main, ["--random_data", "--logdir", "runs", "--logrun", "old"], "are one folder"),
+        (train_keras.main, ["--random_data", "--logdir", "runs/../runs", "--logrun", "old"], "are one folder"),
+        (train_keras.main, ["--random_data", "--logrun", "notes"], "runs/notes holds notes.txt"),
+        (train_keras.main, ["--path_to_data", "runs/old/data", "--logrun", "old"], "lie in one another"),
+        (train_keras.main, ["--random_data", "--teacher", "runs/old", "--logrun", "old"], "are one folder"),
+        (prepare.main, ["--raw", "data/raw", "--main", "link"], "raw data/raw and main link are one folder"),
+        (prepare.main, ["--raw", "data/raw", "--sample", "data/raw/"], "are one folder"),
+        (prepare.main, ["--main", "data"], "lie in one another"),
+        (prepare.main, ["--main", "data/raw/train/main"], "lie in one another"),
+        (prepare.main, ["--main", "data/x", "--sample", "data/y/../x"], "are one folder"),
+        (prepare.main, ["--main", "data/x", "--sample", "data/x/sample"], "lie in one another"),
+        (prepare.main, ["--keywords", "yes", "--main", "stranger"], "which this command did not make"),
+        (predict.main, ["--submission", "me.wav"], "me.wav is in the way, which is no submission"),
+        (predict.main, ["--submission", "stranger"], "stranger is in the way"),
+        (predict.main, ["--submission", "link/s.csv"], "link/s.csv lies among the recordings"),
+        (voices.main, ["--raw", "stranger"], "stranger already holds"),
+        (sources.main, ["archive", "data/raw", "--raw", "link"], "are one folder"),
+        (export.main, ["runs/old", "--to", "saved_model"], "saved_model holds mine.txt"),
+    ],
+)
+def test_what_is_in_the_way_is_named_in_one_line_with_status_2(main, arguments, line, project, capsys, tmp_path):
+    files.write_text(project / "runs" / "old" / "export" / "saved_model" / "mine.txt", "mine")
+    before = tree(tmp_path)
+    assert cli.run(main, arguments) == 2
+    error = capsys.readouterr().err
+    assert line in error
+    assert error.count("\n") == 1
+    assert tree(tmp_path) == before
+
+
+@pytest.mark.parametrize("place", ["train/yes/mine_nohash_0.wav", "train/yes/notes.txt", "cv/mine/a.wav"])
+def test_a_file_that_was_put_into_a_split_is_kept(place, project, capsys):
+    arguments = ["--keywords", "yes"]
+    assert cli.run(prepare.main, arguments) == 0
+    mine = project / "data" / "main" / place
+    mine.parent.mkdir(exist_ok=True)
+    audio.write_wav(mine, burst(7))
+    audio.write_wav(project / "data/raw/train/audio/yes/00000003_nohash_1.wav", burst(8))  # all is to be made anew
+    before = tree(project)
+    assert cli.run(prepare.main, arguments) == 2
+    assert f"data/main holds {place}, which this command did not make" in capsys.readouterr().err
+    assert tree(project) == before
+    mine.unlink()
+    assert cli.run(prepare.main, arguments) == 0
+
+
+def test_a_split_of_an_earlier_version_is_known_as_ours(project):
+    assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
+    main, sample = project / "data" / "main", project / "data" / "sample"
+    note = files.read_json(main / "split.json")
+    del note["clips"]
+    files.write_json(main / "split.json", note)  # as it was written before it listed the clips, and in main alone
+    (sample / "split.json").unlink()
+    assert cli.run(prepare.main, ["--keywords", "no"]) == 0
+    assert (sample / "train" / "no").is_dir()
+
+
+def test_words_called_train_and_test_are_words(project):
+    for word in ("train", "test", "cv"):
+        for person in ("ann", "ben", "cyd"):
+            path = project / "words" / word / f"{person}_1.wav"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            audio.write_wav(path, burst(hash((word, person)) % 1000))
+    before = tree(project / "words")
+    assert cli.run(prepare.main, ["--raw", "words", "--main", "words", "--keywords", "test"]) == 2
+    assert tree(project / "words") == before
+
+
+def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, monkeypatch):
+    assert cli.run(train_keras.main, ["--random_data"]) == 0
+    (curves,) = (project / "tf_logs" / "latest").iterdir()
+    content = curves.read_bytes()
+
+    def fail(*arguments):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.RunFolder, "finish", fail)
+        assert cli.run(train_keras.main, ["--random_data"]) == 130
+    assert (project / "runs/latest/curves" / curves.name).read_bytes() == content
+    assert cli.run(train_keras.main, ["--random_data"]) == 0
+    assert not (project / "runs/latest/curves").exists()
+    assert len(list((project / "tf_logs" / "latest").iterdir())) == 1
+
+
+HOLDS = """
+import sys
+from utils import files
+with files.owned(sys.argv[1]):
+    print("held", flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.parametrize(
+    ("target", "main", "arguments"),
+    [
+        ("runs/latest", train_keras.main, ["--random_data"]),
+        ("tf_logs/latest", train_tensorflow.main, ["--random_data"]),
+        ("data/main/tree", prepare.main, ["--keywords", "yes"]),
+        ("data/sample/tree", prepare.main, ["--keywords", "yes"]),
+        ("other/raw", voices.main, ["--raw", "other/raw", "--speakers", "3"]),
+        ("data/new", sources.main, ["archive", "data/raw", "--raw", "data/new"]),
+        ("submission.csv", predict.main, ["--submission", "submission.csv"]),
+    ],
+)
+def test_what_another_process_makes_is_left_to_it_until_it_dies(target, main, arguments, project, capsys):
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    other = subprocess.Popen(
+        [sys.executable, "-c", HOLDS, target], env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
+    with other:
+        other.stdout.readline()
+        before = tree(project)
+        assert cli.run(main, arguments) == 1
+        error = capsys.readouterr().err
+        assert f"is being made by process {other.pid} (-c {target})" in error
+        assert error.count("\n") == 1
+        assert tree(project) == before
+        partial = files.beside(target, "partial")
+        if main in (prepare.main, voices.main, sources.main):  # others have no such folder, or it is a run
+            partial.mkdir()
+            (partial / "half.txt").write_text("of the dead process")
+        other.kill()
+    assert cli.run(main, arguments) == 0
+    assert not partial.exists()
+    assert not files.beside(target, "lock").exists()
+
+
+def test_a_hidden_folder_that_nobody_left_is_not_cleared(project, capsys):
+    (project / "data" / ".new.partial").mkdir()
+    (project / "data" / ".new.partial" / "mine.txt").write_text("mine")
+    assert cli.run(voices.main, ["--raw", "data/new", "--speakers", "3"]) == 2
+    assert ".new.partial is in the way, which no command has left there" in capsys.readouterr().err
+    assert (project / "data" / ".new.partial" / "mine.txt").exists()
+
+
+def test_two_trainings_share_the_data_and_compute_its_spectrograms_once(project):
+    from utils import datasets, features
+
+    datasets.write_random_store("store", 64, 0)
+    clip_set = datasets.open_store("store")["train"]
+    code = "from utils import datasets; datasets.log_mel_set(datasets.open_store('store')['train'], 'store')"
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    path = Path("store/train_X_log_mel.bc")
+    with files.owned(path):
+        other = subprocess.Popen([sys.executable, "-c", code], env=environment)
+        features.persist(clip_set.inputs, path, "log_mel")
+        stamp = (path / "manifest.json").stat().st_mtime_ns
+    assert other.wait(timeout=120) == 0
+    assert (path / "manifest.json").stat().st_mtime_ns == stamp
