@@ -11,7 +11,7 @@ WRONG_PYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	print("" if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, \
 	for example make demo PYTHON=python3.12" % v)' 2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
 
-.PHONY: demo app data test recordings course book figures lint lab tensorboard clean
+.PHONY: demo app data test recordings course book figures lint lab tensorboard
 
 demo: .venv/ready
 	@test -d data/raw/train/audio || $(PY) -m utils.voices
@@ -53,6 +53,7 @@ course: .venv/ready
 
 # The course as pages, in seconds. To hear the clips in them, first let make course execute the notebooks.
 book: .venv/ready-book
+	@test ! -e book -o -e book/html/.buildinfo || (echo "book is in the way, which make book did not make: move it away"; exit 2)
 	rm -rf book
 	$(PY) -m sphinx --fail-on-warning --quiet -c .ci/book -d book/doctrees . book/html
 	@echo "The book: open book/html/index.html"
@@ -70,11 +71,6 @@ figures: .venv/ready-dev
 
 tensorboard: .venv/ready
 	$(PY) -m tensorboard.main --logdir tf_logs --host 127.0.0.1 --port 6006
-
-# Removes what can be made again; data/raw and runs stay.
-clean:
-	rm -rf data/main data/sample tf_logs course book .pytest_cache .ruff_cache
-	find . -name __pycache__ -not -path './.venv/*' -prune -exec rm -rf {} +
 
 .venv/ready: req.txt
 	$(if $(strip $(WRONG_PYTHON)),$(error $(strip $(WRONG_PYTHON))))

@@ -7,6 +7,7 @@ python .ci/run_notebooks.py --solutions ...                     the folded solut
 
 import argparse
 import base64
+import hashlib
 import re
 import sys
 import time
@@ -19,6 +20,8 @@ from nbclient.exceptions import CellExecutionError
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils import plots
+
+MARK = "made_of"  # in the metadata of a copy: a hash of its cells
 
 
 def find_solutions(notebook):
@@ -62,6 +65,19 @@ def _join_streams(outputs):
     return joined
 
 
+def hash_cells(notebook):
+    """What tells the cells of a notebook, without their outputs, from others."""
+    return hashlib.sha256("\0".join(cell.source for cell in notebook.cells).encode()).hexdigest()
+
+
+def is_edited(path):
+    """Whether a copy in course/ is somebody's work by now."""
+    if not path.exists():
+        return False
+    notebook = nbformat.read(path, as_version=4)
+    return notebook.metadata.get(MARK) != hash_cells(notebook)
+
+
 def _show(solutions):
     for number, cell in enumerate(solutions, start=1):
         print(f"solution in code, number {number}:", *(output.get("text", "") for output in cell.outputs), sep="\n")
@@ -76,6 +92,10 @@ def main():
     options = parser.parse_args()
     for path in options.notebooks:
         start = time.perf_counter()
+        target = path if options.in_place else Path("course") / path.name
+        if target != path and is_edited(target):
+            print(f"{target} was edited since it was made: move it away, or edit {path} instead", file=sys.stderr)
+            return 2
         notebook = nbformat.read(path, as_version=4)
         n_cells = len(notebook.cells)
         if options.solutions:
@@ -88,7 +108,8 @@ def main():
             return 1
         _show(notebook.cells[n_cells:])
         del notebook.cells[n_cells:]
-        target = path if options.in_place else Path("course") / path.name
+        if target != path:
+            notebook.metadata[MARK] = hash_cells(notebook)
         target.parent.mkdir(exist_ok=True)
         nbformat.write(strip(notebook, players=not options.in_place), target)
         print(f"{target}: {time.perf_counter() - start:.0f} s", flush=True)

@@ -333,7 +333,7 @@ def test_kaggle_does_not_download_what_has_no_place(kaggle, run, tmp_path):
     raw = make_raw(tmp_path / "data" / "raw", words=("yes",), seconds=1)
     before = tree(raw)
     code, text = run("kaggle", "--raw", raw)
-    assert code == 1
+    assert code == 2
     assert "from another source" in text
     assert tree(raw) == before
     assert kaggle.asked == []
@@ -524,7 +524,7 @@ def test_another_version_in_the_way_is_kept(public, run, tmp_path):
     before = tree(raw)
     public.asked.clear()
     code, text = run("speech_commands", "--raw", raw, "--version", 2)
-    assert code == 1
+    assert code == 2
     assert "from another source" in text
     assert tree(raw) == before
     assert public.asked == []

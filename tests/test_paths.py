@@ -10,6 +10,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nbformat
 import numpy as np
 import pytest
 from conftest import burst, make_raw, tree
@@ -300,3 +301,15 @@ def test_two_trainings_share_the_data_and_compute_its_spectrograms_once(project)
         stamp = (path / "manifest.json").stat().st_mtime_ns
     assert other.wait(timeout=120) == 0
     assert (path / "manifest.json").stat().st_mtime_ns == stamp
+
+
+def test_a_copy_in_course_that_was_edited_is_kept(project):
+    notebook = nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell("# Mine")])
+    (project / "course").mkdir()
+    for path in ("x.ipynb", "course/x.ipynb"):
+        nbformat.write(notebook, path)
+    before = tree(project)
+    ran = subprocess.run([sys.executable, ROOT / ".ci" / "run_notebooks.py", "x.ipynb"], capture_output=True, text=True)
+    assert (ran.returncode, ran.stderr.count("\n")) == (2, 1)
+    assert "course/x.ipynb was edited since it was made" in ran.stderr
+    assert tree(project) == before

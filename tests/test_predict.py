@@ -106,7 +106,7 @@ def test_a_killed_submission_goes_on_and_ends_as_an_uninterrupted_one(folder):
 
 
 def test_rows_of_another_model_are_not_gone_on_with(folder):
-    (folder / ".out.csv.rows").write_text('{"model": "another"}\n["clip_0.wav", "yes", null]\n')
+    (folder / ".out.csv.rows").write_text('{"model": "another", "clips": "others"}\n["clip_0.wav", "yes", null]\n')
     assert cli.run(predict.main, ["--submission", "out.csv"]) == 0
     assert cli.run(predict.main, ["--submission", "other.csv"]) == 0
     assert submission("out.csv") == submission("other.csv")

@@ -103,7 +103,7 @@ def download_competition(raw=RAW):
     fingerprint = f"{downloads.COMPETITION} from Kaggle"
     if _is_there(raw, PARTS, fingerprint):
         return []
-    folder = files.beside(raw, "kaggle")  # kept until all is unpacked, so that a cut download goes on
+    folder = _download_folder(raw, "kaggle")  # kept until all is unpacked, so that a cut download goes on
     with files.owned(folder):
         new = unpack(downloads.fetch_kaggle(folder), raw, fingerprint)
         files.remove(folder)
@@ -136,7 +136,7 @@ def download_speech_commands(version=1, raw=RAW):
     solution = "speech_commands_solution.csv"
     if _is_there(raw, (*PARTS, solution), name):
         return []
-    folder = files.beside(raw, "speech_commands")
+    folder = _download_folder(raw, "speech_commands")
     with files.owned(folder), files.work_folder(raw) as work:
         recordings, test_set = downloads.fetch_public(downloads.SPEECH_COMMANDS[version], folder)
         train = work / "train"
@@ -177,6 +177,10 @@ def hide_labels(clips, raw, solution, rng):
         rows.append((name, label))
     files.write_csv(raw / solution, ("fname", "label"), rows)
     files.write_csv(raw / "sample_submission.csv", ("fname", "label"), [(name, SILENCE) for name, _ in rows])
+
+
+def _download_folder(raw, name):
+    return files.beside(raw, "partial").with_name(f".{name}.download")
 
 
 def _is_there(raw, parts, fingerprint):
