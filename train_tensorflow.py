@@ -9,7 +9,6 @@
 Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhost:6006
 """
 
-import dataclasses
 import sys
 import tempfile
 from pathlib import Path
@@ -92,10 +91,10 @@ def mean_of(sums):
 class Keeper:
     """The chief's side of a run: its folder, log and checkpoints."""
 
-    def __init__(self, settings, trainer, labels):
-        self.run = runs.RunFolder(settings.logrun, SCRIPT)
+    def __init__(self, settings, trainer, labels, run, config):
+        self.run = run
         n_bytes = sum(variable.numpy().nbytes for variable in trainer.network.variables)
-        self.run.start(dataclasses.asdict(settings), labels, settings.resume, n_bytes)
+        self.run.start(config, labels, settings.resume, n_bytes)
         self._trainer = trainer
         everything = {"network": trainer.network, "optimizer": trainer.optimizer, "progress": trainer.progress}
         self._last = tf.train.CheckpointManager(tf.train.Checkpoint(**everything), self.run.work / "last", 1)
@@ -156,6 +155,8 @@ def check(settings):
 def train(settings, strategy, spare):
     """One run with these settings; ``spare`` is a folder for data that the run alone needs."""
     sets, dataset, store_folder = training.open_data(settings, spare)
+    chief = strategies.is_chief(strategy)
+    begun = training.open_run(SCRIPT, settings, sets, dataset) if chief else None
     steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
     trainer = Trainer(settings, strategy, len(sets["train"].label_order), steps * settings.epochs)
     print(modules.describe(trainer.network))
@@ -164,13 +165,13 @@ def train(settings, strategy, spare):
         train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare)
 
     # All workers learn; the chief alone writes.
-    keeper = Keeper(settings, trainer, sets["train"].label_order) if strategies.is_chief(strategy) else None
+    keeper = Keeper(settings, trainer, sets["train"].label_order, *begun) if chief else None
     first_epoch = trainer.follow_chief()
     if keeper:
         keeper.journal.log.write_clips(sets["cv"])
         keeper.journal.log.write_graph(modules.Recogniser(trainer.network).recognise)
     batches = make_batches(settings, strategy, train_set, first_epoch)
-    cv_batches = datasets.evaluation_dataset(cv_set, 256).cache()
+    cv_batches = datasets.evaluation_dataset(cv_set, 64).cache()
     most_steps = settings.max_steps or sys.maxsize
     for _ in range(first_epoch, settings.epochs):
         n_steps = min(steps, most_steps - int(trainer.optimizer.step.numpy()))

@@ -15,11 +15,16 @@ from tqdm import tqdm
 from utils.names import find_fault
 
 NO_ACCESS = (5, 32, 33)  # Windows: denied, which an open file is too if it is to be replaced; shared; locked
+MAX_SEED = 2**32 - 1
 MAX_WINDOWS_PATH = 259  # unless a setting of Windows allows more
 
 
 class CourseError(Exception):
     """A failed job, told to a person in one line: what is wrong, where, what to do."""
+
+
+class BadUse(CourseError):
+    """A bad call, told in one line; exit status 2."""
 
 
 class _Help(argparse.ArgumentDefaultsHelpFormatter):
@@ -69,6 +74,20 @@ def positive_float(text):
     return number
 
 
+def path_text(text):
+    """Argument type: a path, with ~ for one's home."""
+    if not text or "\0" in text:
+        raise argparse.ArgumentTypeError(f"{text!r} is no path")
+    return os.path.expanduser(text)  # noqa: PTH111
+
+
+def seed(text):
+    """Argument type: a whole number that every random generator takes."""
+    if not text.isdecimal() or int(text) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_SEED}")
+    return int(text)
+
+
 def run(main, arguments=None):
     """Call ``main(arguments)`` and return its exit status; expected failures become one line.
 
@@ -78,8 +97,11 @@ def run(main, arguments=None):
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console or file that lacks a character gets its number instead
             stream.reconfigure(errors="backslashreplace")
+    status = 1
     try:
         return main(arguments) or 0
+    except BadUse as error:
+        message, status = str(error), 2
     except CourseError as error:
         message = str(error)
     except KeyboardInterrupt:
@@ -102,7 +124,7 @@ def run(main, arguments=None):
         else:
             raise
     print(printable(f"{name}: error: {message}"), file=sys.stderr)
-    return 1
+    return status
 
 
 def _find_name_fault(path):
