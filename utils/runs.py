@@ -39,7 +39,7 @@ class RunFolder:
     def saved_settings(self):
         """Settings of the run that ``--resume`` goes on with."""
         files.recover(self.final)
-        config = files.read_json(self._begun / "config.json")
+        config = files.read_json(self._resumed_from / "config.json")
         if config is None:
             raise CourseError(f"{self.final} holds no run to go on with: start one without --resume")
         if config.get("script", self._script) != self._script:
@@ -48,7 +48,7 @@ class RunFolder:
         return {name: value for name, value in config.items() if name in names}
 
     @property
-    def _begun(self):
+    def _resumed_from(self):
         """Where the run lies that ``--resume`` goes on with."""
         return self.work if (self.work / "config.json").exists() else self.final
 
@@ -62,9 +62,9 @@ class RunFolder:
             As it is to be; a run from before the data was noted is taken to have had the same.
         """
         hint = "go on with arrays of the labels that it began with, or start anew without --resume"
-        if (self._begun / "labels.txt").exists():
-            datasets.require_labels(train, read_labels(self._begun), self.final, hint)
-        before = files.read_json(self._begun / "config.json")
+        if (self._resumed_from / "labels.txt").exists():
+            datasets.require_labels(train, read_labels(self._resumed_from), self.final, hint)
+        before = files.read_json(self._resumed_from / "config.json")
         if before.get("dataset_hash", config["dataset_hash"]) != config["dataset_hash"]:
             then, now = (f"{known.get('dataset')} (files {known['dataset_hash']})" for known in (before, config))
             raise CourseError(
