@@ -208,7 +208,9 @@ def build_page(folder, examples):
 def main(arguments=None):
     """Serve the page until it is interrupted."""
     parser = cli.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("--model", help="run folder (default: runs/latest, or pretrained where there is none)")
+    parser.add_argument(
+        "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
+    )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; another lets others in")
     parser.add_argument("--port", type=cli.positive_int, default=7860, help="port to listen on")
     options = parser.parse_args(arguments)

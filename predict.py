@@ -27,6 +27,7 @@ from utils.labels import SILENCE
 
 TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
+NO_USE = "Kaggle would not accept their answers"
 BATCH_CLIPS = 64  # spectra of 256 would take 150 MB more, and as long
 
 
@@ -85,7 +86,17 @@ def submission_order(paths):
     if len(by_name) < len(paths):
         raise CourseError("two clips have the same name: a submission has one row for each name")
     names = read_sample()
-    return [by_name[name] for name in names] if names and set(names) == set(by_name) else paths
+    if not names:
+        return paths
+    absent = [name for name in names if name not in by_name]
+    strange = sorted(set(by_name) - set(names))
+    if absent:
+        cli.warn(
+            f"{len(absent)} of {len(names)} clips of {SAMPLE_SUBMISSION} are missing, such as {absent[0]}: {NO_USE}"
+        )
+    if strange:
+        cli.warn(f"{len(strange)} of {len(paths)} clips are not in {SAMPLE_SUBMISSION}, such as {strange[0]}: {NO_USE}")
+    return paths if absent or strange else [by_name[name] for name in names]
 
 
 def require_free(path):
@@ -205,13 +216,19 @@ def print_detections(detections):
 def main(arguments=None):
     """Print a line for each file or word, or write a submission; 1 if a file could not be read."""
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="*", metavar="WAV_OR_FOLDER", help="what to recognise")
-    parser.add_argument("--model", help="run folder (default: runs/latest, or pretrained where there is none)")
+    parser.add_argument("paths", nargs="*", type=cli.path_text, metavar="WAV_OR_FOLDER", help="what to recognise")
+    parser.add_argument(
+        "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
+    )
     parser.add_argument("--said", action="store_true", help="add what was said: the name of the clip's folder")
     jobs = parser.add_mutually_exclusive_group()
-    jobs.add_argument("--submission", metavar="CSV", help=f"write fname,label rows (of {TEST_AUDIO} by default)")
-    jobs.add_argument("--check", metavar="CSV", help="say whether Kaggle would accept a submission")
-    jobs.add_argument("--stream", metavar="FILE", help="find every word in a recording of any length")
+    jobs.add_argument(
+        "--submission", type=cli.path_text, metavar="CSV", help=f"write fname,label rows (of {TEST_AUDIO} by default)"
+    )
+    jobs.add_argument("--check", type=cli.path_text, metavar="CSV", help="say whether Kaggle would accept a submission")
+    jobs.add_argument(
+        "--stream", type=cli.path_text, metavar="FILE", help="find every word in a recording of any length"
+    )
     jobs.add_argument("--listen", action="store_true", help="find every word said into the microphone")
     options = parser.parse_args(arguments)
     if options.check:

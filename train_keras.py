@@ -8,7 +8,6 @@
 Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhost:6006
 """
 
-import dataclasses
 import sys
 import tempfile
 from pathlib import Path
@@ -56,6 +55,7 @@ def train(settings, strategy, run, spare):
     """One run with these settings, kept in ``run``; ``spare`` is a folder for data that the run alone needs."""
     keras.utils.set_random_seed(settings.seed)
     sets, dataset, store_folder = training.open_data(settings, spare)
+    config = training.make_config(run, settings, sets, dataset)
     steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
     recipe, n_labels = flags.RECIPES[settings.recipe], len(sets["train"].label_order)
     with strategy.scope():
@@ -65,7 +65,7 @@ def train(settings, strategy, run, spare):
     model.summary(expand_nested=True)
     train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
 
-    run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume, 4 * model.count_params())
+    run.start(config, sets["train"].label_order, settings.resume, 4 * model.count_params())
     callback = training.RunCallback(run, settings, model)
     callback.restore(part)
     callback.journal.log.write_clips(sets["cv"])
@@ -74,8 +74,8 @@ def train(settings, strategy, run, spare):
         datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.journal.epoch, changes),
         steps_per_epoch=steps,
         initial_epoch=callback.journal.epoch,
-        epochs=settings.epochs,
-        validation_data=datasets.evaluation_dataset(cv_set, 256).cache(),
+        epochs=callback.journal.epoch if callback.journal.is_over else settings.epochs,
+        validation_data=datasets.evaluation_dataset(cv_set, 64).cache(),
         callbacks=[callback],
         shuffle=False,  # the data set does that
         verbose=0,

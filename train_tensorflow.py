@@ -9,7 +9,6 @@
 Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhost:6006
 """
 
-import dataclasses
 import sys
 import tempfile
 from pathlib import Path
@@ -92,10 +91,10 @@ def mean_of(sums):
 class Keeper:
     """The chief's side of a run: its folder, log and checkpoints."""
 
-    def __init__(self, run, settings, trainer, labels):
+    def __init__(self, run, config, settings, trainer, labels):
         self.run = run
         n_bytes = sum(variable.numpy().nbytes for variable in trainer.network.variables)
-        self.run.start(dataclasses.asdict(settings), labels, settings.resume, n_bytes)
+        self.run.start(config, labels, settings.resume, n_bytes)
         self._trainer = trainer
         everything = {"network": trainer.network, "optimizer": trainer.optimizer, "progress": trainer.progress}
         self._last = tf.train.CheckpointManager(tf.train.Checkpoint(**everything), self.run.work / "last", 1)
@@ -156,6 +155,7 @@ def check(settings):
 def train(settings, strategy, run, spare):
     """One run with these settings; ``run`` is the chief's, ``spare`` a folder for data that the run alone needs."""
     sets, dataset, store_folder = training.open_data(settings, spare)
+    config = training.make_config(run, settings, sets, dataset) if run else None
     steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
     trainer = Trainer(settings, strategy, len(sets["train"].label_order), steps * settings.epochs)
     print(modules.describe(trainer.network))
@@ -164,13 +164,13 @@ def train(settings, strategy, run, spare):
         train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare)
 
     # All workers learn; the chief alone writes.
-    keeper = Keeper(run, settings, trainer, sets["train"].label_order) if run else None
+    keeper = Keeper(run, config, settings, trainer, sets["train"].label_order) if run else None
     first_epoch = trainer.follow_chief()
     if keeper:
         keeper.journal.log.write_clips(sets["cv"])
         keeper.journal.log.write_graph(modules.Recogniser(trainer.network).recognise)
     batches = make_batches(settings, strategy, train_set, first_epoch)
-    cv_batches = datasets.evaluation_dataset(cv_set, 256).cache()
+    cv_batches = datasets.evaluation_dataset(cv_set, 64).cache()
     most_steps = settings.max_steps or sys.maxsize
     for _ in range(first_epoch, settings.epochs):
         n_steps = min(steps, most_steps - int(trainer.optimizer.step.numpy()))

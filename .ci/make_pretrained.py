@@ -24,7 +24,7 @@ network answers {same:.2%} of the validation clips as before. `predict.py` and `
 def main(arguments=None):
     """Write the folder, whole or not at all."""
     parser = cli.Parser(description=__doc__.splitlines()[0])
-    parser.add_argument("run", metavar="RUN", help="run folder of train_keras.py")
+    parser.add_argument("run", type=cli.path_text, metavar="RUN", help="run folder of train_keras.py")
     run = Path(parser.parse_args(arguments).run)
     model = models.load_model(run / "model.keras")
     with files.new_folder(recogniser.PRETRAINED, runs.KIND) as folder:

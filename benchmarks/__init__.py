@@ -17,7 +17,7 @@ def make_parser(description, data=False):
     parser = cli.Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     if data:
         folder = "data/main/preprocessed"
-        parser.add_argument("--path_to_data", default=folder, help=f"arrays (default: {folder})")
+        parser.add_argument("--path_to_data", type=cli.path_text, default=folder, help=f"arrays (default: {folder})")
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     return parser
 

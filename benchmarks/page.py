@@ -74,7 +74,9 @@ def crowd(url, model, sound, report):
 def main(arguments=None):
     """Measure and print."""
     parser = make_parser(__doc__)
-    parser.add_argument("--model", help="run folder (default: runs/latest, or pretrained where there is none)")
+    parser.add_argument(
+        "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
+    )
     options = parser.parse_args(arguments)
     model = str(recogniser.find_folder(options.model))
     with socket.create_server(("127.0.0.1", 0)) as free:

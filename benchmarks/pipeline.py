@@ -138,7 +138,9 @@ def _measure(name, raw, folder, answers):
 def main(arguments=None):
     """Measure and print."""
     parser = make_parser(__doc__)
-    parser.add_argument("--raw", default="data/raw", help="recordings in Kaggle's layout (default: data/raw)")
+    parser.add_argument(
+        "--raw", type=cli.path_text, default="data/raw", help="recordings in Kaggle's layout (default: data/raw)"
+    )
     options = parser.parse_args(arguments)
     raw = Path(options.raw)
     if not (raw / "train" / "audio").is_dir():

@@ -72,12 +72,15 @@ def choose(model, clip_set):
 def main(arguments=None):
     """Measure and print."""
     parser = make_parser(__doc__, data=True)
-    parser.add_argument("--model", help="run folder (default: runs/latest, or pretrained where there is none)")
+    parser.add_argument(
+        "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
+    )
     parser.add_argument("--choose", action="store_true", help="compare rules on validation; the test set stays shut")
     options = parser.parse_args(arguments)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core
     sets = datasets.open_store(options.path_to_data)
     model = recogniser.load(options.model)
+    datasets.require_labels(sets["test"], model.labels, model.folder)
     if options.choose:
         for rate, rule in choose(model, sets["cv"])[:BEST]:
             print(json.dumps({"error_rate": rate, **vars(rule)}) if options.json else f"{rate:.4f}  {rule}")

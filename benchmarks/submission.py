@@ -36,7 +36,9 @@ def link_clips(folder):
 def main(arguments=None):
     """Measure and print."""
     parser = make_parser(__doc__)
-    parser.add_argument("--model", help="run folder (default: runs/latest, or pretrained where there is none)")
+    parser.add_argument(
+        "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
+    )
     options = parser.parse_args(arguments)
     # Beside the recordings, so that hard links work.
     with tempfile.TemporaryDirectory(dir=predict.TEST_AUDIO.parents[2], prefix=".benchmark") as folder:

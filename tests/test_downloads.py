@@ -233,6 +233,37 @@ def test_without_a_token_the_command_says_where_to_make_one(tmp_path):
     assert not (tmp_path / "raw").exists()
 
 
+@pytest.mark.parametrize(
+    ("name", "content", "line"),
+    [
+        ("kaggle.json", b'{"username": "me"', "kaggle.json is not JSON"),
+        ("kaggle.json", b'{"user": "me", "token": "x"}', "kaggle.json does not hold a username and a key"),
+        ("kaggle.json", b"[1]", "kaggle.json does not hold a username and a key"),
+        ("kaggle.json", b"\xff\xfe{", "kaggle.json is not text"),
+        ("access_token", b"", "access_token holds no token"),
+        ("access_token", b"two\nlines", "access_token holds no token"),
+        ("access_token", "töken".encode(), "access_token holds no token"),
+        ("access_token", b"\xff", "access_token is not text"),
+        ("access_token.txt", None, "access_token.txt cannot be read"),
+    ],
+)
+def test_a_broken_token_file_is_named(kaggle, run, tmp_path, monkeypatch, name, content, line):
+    from kaggle.api.kaggle_api_extended import KaggleApi
+
+    folder = tmp_path / "home" / ".kaggle"
+    monkeypatch.delenv("KAGGLE_API_TOKEN")
+    monkeypatch.setattr(KaggleApi, "config", str(folder / "kaggle.json"))
+    folder.mkdir()
+    if content is None:
+        (folder / name).mkdir()
+    else:
+        (folder / name).write_bytes(content)
+    code, text = run("kaggle", "--raw", tmp_path / "data" / "raw")
+    assert code == 1
+    assert line in text and "https://www.kaggle.com/settings" in text
+    assert text.count("\n") == 1
+
+
 def test_no_way_to_kaggle(kaggle, run, tmp_path, monkeypatch):
     from kagglesdk import kaggle_env
 

@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import pickle
+import re
 import shlex
 import socket
 import subprocess
@@ -19,7 +20,7 @@ from conftest import PATIENCE
 
 import predict
 import train_keras
-from utils import audio, cli, recogniser, runs
+from utils import audio, cli, export, recogniser, runs
 from utils.labels import LABELS
 from utils.quiet import keras, tf
 
@@ -141,6 +142,26 @@ def test_what_the_hostile_ones_would_do(folder):
     save_writing_graph(folder)
     tf.saved_model.load(folder / "saved_model")(tf.zeros((1, 16000)))
     assert Path(MARK).exists()
+
+
+def test_an_exported_graph_is_not_run(folder):
+    save_writing_graph(folder)
+    with pytest.raises(cli.CourseError, match=r"neither .tflite nor .onnx: a SavedModel that you made yourself"):
+        export.open_exported(folder / "saved_model")(np.zeros((1, audio.CLIP_SAMPLES), np.float32))
+    assert not Path(MARK).exists()
+
+
+def test_no_code_of_the_course_reads_what_could_run_code():
+    careless = re.compile(
+        r"saved_model\.load|allow_pickle=True|pickle\.loads?\(|joblib\.load|torch\.load|yaml\.(unsafe_)?load\("
+        r"|safe_mode=False|enable_unsafe_deserialization|(?<![.\w])(eval|exec)\("
+    )
+    told = "that you made yourself is opened by tf.saved_model.load"  # a hint in words
+    folders = (ROOT, ROOT / "utils", ROOT / "benchmarks", ROOT / ".ci")
+    paths = [path for folder in folders for path in sorted(folder.iterdir()) if path.suffix in (".py", ".ipynb")]
+    assert len(paths) > 50
+    found = [(path.name, line) for path in paths for line in path.read_text(encoding="utf-8").splitlines()]
+    assert [(name, line) for name, line in found if careless.search(line) and told not in line] == []
 
 
 def test_a_hostile_teacher_is_one_line(folder, capsys):

@@ -286,8 +286,8 @@ def test_a_teacher_that_cannot_teach_is_one_line_and_status_1(folder, capsys):
     keras.backend.clear_session()
     path = folder / "runs" / "teacher"
     for labels, line in (
-        (None, "holds no model.keras"),
-        (["yes", "no"], "has learned other labels"),
+        (None, "holds no model: train one first"),
+        (["yes", "no"], "has the labels yes,no and store has yes,no,up,"),
         (LABELS, "takes waveforms, and the network it is to teach log-mel spectrograms"),
     ):
         if labels:

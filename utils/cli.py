@@ -15,6 +15,7 @@ from tqdm import tqdm
 from utils.names import find_fault
 
 NO_ACCESS = (5, 32, 33)  # Windows: denied, which an open file is too if it is to be replaced; shared; locked
+MAX_SEED = 2**32 - 1
 MAX_WINDOWS_PATH = 259  # unless a setting of Windows allows more
 
 
@@ -80,6 +81,13 @@ def path_text(text):
     return os.path.expanduser(text)  # noqa: PTH111
 
 
+def seed(text):
+    """Argument type: a whole number that every random generator takes."""
+    if not text.isdecimal() or int(text) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_SEED}")
+    return int(text)
+
+
 def run(main, arguments=None):
     """Call ``main(arguments)`` and return its exit status; expected failures become one line.
 
@@ -92,8 +100,10 @@ def run(main, arguments=None):
     status = 1
     try:
         return main(arguments) or 0
+    except BadUse as error:
+        message, status = str(error), 2
     except CourseError as error:
-        message, status = str(error), 2 if isinstance(error, BadUse) else 1
+        message = str(error)
     except KeyboardInterrupt:
         print(f"\n{name}: interrupted; run the same command again to go on", file=sys.stderr)
         return 130

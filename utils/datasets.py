@@ -22,7 +22,7 @@ class ClipSet:
 
     Attributes
     ----------
-    inputs : list of store.StoredArray
+    inputs : list of store.StoredArray or store.SomeRows
         The rows, in one array or in parts.
     y : uint8 array, shape (n, 12)
     names : list of str
@@ -62,6 +62,8 @@ class ClipSet:
 
     def with_inputs(self, array):
         """The same clips with other inputs, such as a feature of them."""
+        if array.names and self.names and array.names != self.names:
+            raise CourseError(f"{array.path} belongs to other clips than {self.inputs[0].path}: make it anew")
         return ClipSet(self.name, [array], self.y, self.names, self.label_order)
 
     def with_labels(self, y):
@@ -76,8 +78,10 @@ class ClipSet:
         return ClipSet(self.name, inputs, self.y[kept], names, self.label_order)
 
     def joined(self, other):
-        """The clips of this set, then those of another one."""
-        y, names = np.concatenate([self.y, other.y]), self.names + other.names
+        """The clips of this set, then those of another one with the same labels; names, if both have them."""
+        require_labels(other, self.label_order, self.inputs[0].path)
+        y = np.concatenate([self.y, other.y])
+        names = self.names + other.names if len(self.names) == len(self) and len(other.names) == len(other) else ()
         return ClipSet(self.name, self.inputs + other.inputs, y, names, self.label_order)
 
 
@@ -105,7 +109,34 @@ def open_store(folder):
         raise CourseError(f"{folder} is missing: run python -m utils.prepare, or check --path_to_data")
     if (folder / "train_X1.bc").exists():
         return {name: _open_published(folder, name) for name in SETS}
-    return {name: _open_set(folder, name) for name in SETS}
+    for meant in (folder / "preprocessed", folder.parent):
+        if not (folder / "train_X.bc").exists() and (meant / "train_X.bc").exists():
+            raise CourseError(f"{folder} holds no arrays: did you mean {meant}?")
+    sets = {name: _open_set(folder, name) for name in SETS}
+    if len({clip_set.label_order for clip_set in sets.values()}) > 1:
+        raise CourseError(
+            f"{folder}: train, cv and test have other labels than each other: run python -m utils.prepare"
+        )
+    return sets
+
+
+def require_labels(clip_set, labels, whose, hint="name arrays of these labels in this order (python -m utils.prepare)"):
+    """Raise CourseError unless a set has just these labels, in this order: all that is learned goes by position.
+
+    Parameters
+    ----------
+    clip_set : ClipSet
+    labels : sequence of str
+    whose : str or Path
+        What has these labels.
+    hint : str
+        What to do.
+    """
+    if clip_set.label_order != tuple(labels):
+        here = clip_set.inputs[0].path.parent
+        raise CourseError(
+            f"{whose} has the labels {','.join(labels)} and {here} has {','.join(clip_set.label_order)}: {hint}"
+        )
 
 
 def _open_set(folder, name):
@@ -280,17 +311,11 @@ def training_dataset(clip_set, batch_size, seed, first_epoch=0, augment=None, re
 
 
 def evaluation_dataset(clip_set, batch_size):
-    """Batches of a set in row order, each row once, as float32 inputs and labels."""
-
-    def generate():
-        for X, y in clip_set.blocks():
-            for start in range(0, len(X), batch_size):
-                yield X[start : start + batch_size], y[start : start + batch_size]
-
-    dataset = tf.data.Dataset.from_generator(generate, output_signature=_signature(clip_set))
+    """Batches of a set in row order, each row once, as float32 inputs and labels; the last one may be smaller."""
+    dataset = tf.data.Dataset.from_generator(clip_set.blocks, output_signature=_signature(clip_set))
+    dataset = dataset.rebatch(batch_size)
     dataset = dataset.map(lambda X, y: (_to_model_scale(X), tf.cast(y, tf.float32))).prefetch(2)
-    n_batches = sum(-(-part.rows_in_chunk(chunk) // batch_size) for part, chunk, _ in clip_set.chunks())
-    return dataset.apply(tf.data.experimental.assert_cardinality(n_batches))
+    return dataset.apply(tf.data.experimental.assert_cardinality(steps_per_epoch(clip_set, batch_size)))
 
 
 def _signature(clip_set):

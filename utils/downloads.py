@@ -2,6 +2,8 @@
 
 import contextlib
 import io
+import json
+import os
 import sys
 import zipfile
 from pathlib import Path
@@ -148,20 +150,58 @@ def fetch_kaggle(folder):
 
 def _log_in():
     """The package's interface, with a token. Importing the package logs in too, but tells nobody why it failed."""
+    import requests
+
     try:
         from kaggle.api.kaggle_api_extended import KaggleApi
         from kagglesdk import get_access_token_from_env
-
+    except OSError as error:  # it makes a folder for its settings
+        raise CourseError(f"{error.filename} cannot hold Kaggle's token ({error.strerror}): move it away") from error
+    try:
         api = KaggleApi()
         api.authenticate()
-    except SystemExit as error:
-        token, _ = get_access_token_from_env()
-        if token:
+    except (SystemExit, Exception) as error:  # what the package raises for a file that it cannot use, is of any type
+        is_answer = isinstance(error, requests.RequestException)
+        if is_answer and not isinstance(error, requests.exceptions.InvalidHeader):
+            raise
+        if isinstance(error, SystemExit) and _is_token(get_access_token_from_env()[0] or ""):
             raise CourseError(_refusal(401)) from error
+        if fault := _find_token_fault(Path(KaggleApi.config)):
+            raise CourseError(f"{fault}: make a token on {TOKENS} and save it in ~/.kaggle/access_token") from error
+        if not isinstance(error, SystemExit):
+            raise
         raise CourseError(
             f"no Kaggle token on this machine: make one on {TOKENS}, save it in ~/.kaggle/access_token and run again"
         ) from error
     return api
+
+
+def _find_token_fault(settings):
+    """What is wrong with what may hold a token, or None: ``settings`` is the older file, of JSON."""
+    folder, token = Path.home() / ".kaggle", os.environ.get("KAGGLE_API_TOKEN")
+    if token and not os.path.exists(token) and not _is_token(token):  # noqa: PTH110 a long token is no error
+        return "KAGGLE_API_TOKEN in the environment is no token"
+    for path in (*([Path(token)] if token else []), folder / "access_token", folder / "access_token.txt", settings):
+        try:
+            text = path.read_text(encoding="utf-8").strip()
+            content = json.loads(text) if path == settings else None
+        except FileNotFoundError:
+            continue
+        except UnicodeDecodeError:
+            return f"{path} is not text"
+        except OSError as error:
+            return f"{path} cannot be read ({error.strerror})"
+        except ValueError as error:
+            return f"{path} is not JSON ({error})"
+        if path != settings and not _is_token(text):
+            return f"{path} holds no token"
+        if path == settings and not (isinstance(content, dict) and {"username", "key"} <= set(content)):
+            return f"{path} does not hold a username and a key"
+    return None
+
+
+def _is_token(text):
+    return text.isascii() and text.isprintable() and len(text.split()) == 1
 
 
 def _refusal(status):

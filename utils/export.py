@@ -62,10 +62,11 @@ def export(run, kind, data="data/main/preprocessed"):
     CourseError
         If the run holds no model, the data is missing, or the model cannot be converted.
     """
-    runs.read_labels(run)  # raises for what is no run
+    run = runs.find_run(run)
+    labels = runs.read_labels(run)  # raises for what is no run
     path = Path(run) / "export" / NAMES[kind]
     _require_free(path, kind)
-    clips = calibration_clips(data) if kind == "int8" else None
+    clips = calibration_clips(open_sets(data, run, labels)["train"]) if kind == "int8" else None
     files.require_space(path, 3 * _size(Path(run)) + SPACE_SPARE)
     # Converters leak memory and talk on the error stream: each runs in a process of its own.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -89,9 +90,15 @@ def _require_free(path, kind):
         raise BadUse(f"{card} is in the way, which is no model card: move it away")
 
 
-def calibration_clips(data):
+def open_sets(data, run, labels):
+    """The sets of a store that has the labels of a run."""
+    sets = datasets.open_store(data)
+    datasets.require_labels(sets["train"], labels, run, "--path_to_data names arrays of the labels that it has learned")
+    return sets
+
+
+def calibration_clips(train):
     """Waveforms from all over the training set, and no other: shape (n, 16000)."""
-    train = datasets.open_store(data)["train"]
     n_clips = len(train)
     wanted = np.unique(np.linspace(0, n_clips - 1, min(CALIBRATION_CLIPS, n_clips)).astype(int))
     keep = np.zeros(n_clips, bool)
@@ -182,16 +189,16 @@ def _front_end(content):
 
 
 def open_exported(path):
-    """Function from waveforms (n, 16000) to probabilities (n, n_labels) of an exported file."""
+    """Function from waveforms (n, 16000) to probabilities (n, n_labels) of a ``.tflite`` or ``.onnx`` file."""
     path = Path(path)
     if path.suffix == ".tflite":
         return litert.LiteRecogniser(path)
     if path.suffix == ".onnx":
         return litert.OnnxRecogniser(path)
-    from utils.quiet import tf
-
-    loaded = tf.saved_model.load(path)
-    return lambda waveforms: loaded.recognise(waveforms)["probabilities"].numpy()
+    # A SavedModel's graph may hold any operation, to write files for one.
+    raise CourseError(
+        f"{path} is neither .tflite nor .onnx: a SavedModel that you made yourself is opened by tf.saved_model.load"
+    )
 
 
 def check_prize(run, path, data):
@@ -201,8 +208,8 @@ def check_prize(run, path, data):
     """
     from utils import recogniser, training
 
-    model, exported = recogniser.load(run), open_exported(path)
-    test = datasets.open_store(data)["test"]
+    model = recogniser.load(run)
+    test, exported = open_sets(data, run, model.labels)["test"], open_exported(path)
     before, after = (
         evaluation.score(
             test.y.argmax(axis=1),
@@ -308,21 +315,23 @@ def main(arguments=None):
     parser = cli.Parser(
         prog="python -m utils.export", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("run", metavar="RUN", help="run folder")
+    parser.add_argument("run", type=cli.path_text, metavar="RUN", help="run folder")
     parser.add_argument("--to", nargs="+", choices=NAMES, default=["int8"], help="what to make (default: int8)")
     data = "data/main/preprocessed"
-    parser.add_argument("--path_to_data", default=data, help=f"arrays int8 is calibrated on (default: {data})")
+    parser.add_argument(
+        "--path_to_data", type=cli.path_text, default=data, help=f"arrays int8 is calibrated on (default: {data})"
+    )
     parser.add_argument("--check", choices=["prize"], help="measure the LiteRT files by the special prize's rules")
     options = parser.parse_args(arguments)
-    all_hold = True
+    run, all_hold = runs.find_run(options.run), True
     for kind in dict.fromkeys(options.to):
-        path = export(options.run, kind, options.path_to_data)
+        path = export(run, kind, options.path_to_data)
         print(f"{path}: {_size(path):,} bytes")
         if options.check and path.suffix == ".tflite":
-            lines, holds = check_prize(options.run, path, options.path_to_data)
+            lines, holds = check_prize(run, path, options.path_to_data)
             print("\n".join(f"  {line}" for line in lines))
             all_hold &= holds
-    print(write_card(options.run))
+    print(write_card(run))
     return 0 if all_hold else 1
 
 

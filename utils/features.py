@@ -43,7 +43,7 @@ BATCH_CLIPS = 16  # worked on at once by a thread: their spectra stay in the pro
 TASK_CLIPS = 128  # handed to a process at a time
 TASKS_AHEAD = 4  # for each process, so that memory does not grow with the number of clips
 SPACE_SPARE = 2e6  # bytes, for names and hashes
-VERSION = 1  # of what is computed: arrays of another version are made anew
+VERSION = 2  # of what is computed: arrays of another version are made anew
 
 
 def hann_window(n_samples):
@@ -324,7 +324,7 @@ def persist(inputs, path, name):
 
     Parameters
     ----------
-    inputs : list of store.StoredArray
+    inputs : list of store.StoredArray or store.SomeRows
         The waveforms, in one array or in parts.
     path : str or Path
     name : str
@@ -345,15 +345,17 @@ def persist(inputs, path, name):
 
 
 def _write(inputs, path, name, settings):
-    names = [file for part in inputs for file in part.names]
+    names = [file for part in inputs for file in part.names] if all(part.names for part in inputs) else []
     n_clips = sum(len(part) for part in inputs)
     files.require_space(path, 4 * n_clips * math.prod(FEATURES[name].shape) + SPACE_SPARE)
     with (
         store.ArrayWriter(path, FEATURES[name].shape, np.float32, settings) as writer,
         cli.progress(total=n_clips, desc=f"computing {Path(path).name}", unit="clip") as bar,
     ):
+        start = 0  # a bar that is not shown does not count
         for rows in _compute_blocks(inputs, name):
-            writer.append(rows, names[bar.n : bar.n + len(rows)])
+            writer.append(rows, names[start : start + len(rows)])
+            start += len(rows)
             bar.update(len(rows))
 
 

@@ -101,7 +101,7 @@ def _plain(value):
 class Settings:
     """One training run; each field is a flag of both scripts."""
 
-    path_to_data: str = _flag("data/main/preprocessed", str, "folder of the arrays to train on")
+    path_to_data: str = _flag("data/main/preprocessed", cli.path_text, "folder of the arrays to train on")
     random_data: bool = _flag(
         False, parse_bool, "train on random data, to try the code", nargs="?", const=True, metavar="BOOL"
     )
@@ -129,7 +129,7 @@ class Settings:
     learning_rate: float = _flag(
         None, cli.positive_float, f"highest rate; default: {_by_recipe('learning_rate')}", metavar="RATE"
     )
-    seed: int = _flag(0, int, "of weights, order and augmentation: same seed, same result on a CPU")
+    seed: int = _flag(0, cli.seed, "of weights, order and augmentation: same seed, same result on a CPU")
     augment: bool = _flag(
         None,
         None,
@@ -138,9 +138,12 @@ class Settings:
         action=argparse.BooleanOptionalAction,
     )
     teacher: str = _flag(
-        None, str, "run of train_keras.py whose answers are half of what is to be learned (distillation)", metavar="RUN"
+        None,
+        cli.path_text,
+        "run of train_keras.py whose answers are half of what is to be learned (distillation)",
+        metavar="RUN",
     )
-    logdir: str = _flag("tf_logs", str, "folder of TensorBoard logs")
+    logdir: str = _flag("tf_logs", cli.path_text, "folder of TensorBoard logs")
     logrun: str = _flag("latest", _run_name, "name of the run: runs/LOGRUN and LOGDIR/LOGRUN")
     strategy: str = _flag(
         "auto",

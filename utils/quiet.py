@@ -1,19 +1,30 @@
 """TensorFlow and Keras, imported without the notes on processors and GPU drivers they start with.
 
-``TF_CPP_MIN_LOG_LEVEL=0`` in the environment shows the notes, to find out why a GPU is not used.
+``TF_CPP_MIN_LOG_LEVEL=0`` in the environment shows the notes, to find out why a GPU is not used. Settings of Keras
+that a person has for other work (``KERAS_BACKEND`` and its kin, ``~/.keras/keras.json``) do not count here.
 """
 
+import contextlib
 import os
+import tempfile
 
 from utils import memory
 from utils.cli import hold_back_notes
 
 memory.keep_freed_memory()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-with hold_back_notes():
+for name in [name for name in os.environ if name.startswith("KERAS_")]:
+    del os.environ[name]
+with hold_back_notes(), tempfile.TemporaryDirectory() as empty:
+    # Keras reads its file while it is imported, from a folder that it may be told.
+    os.environ.update(KERAS_BACKEND="tensorflow", KERAS_HOME=empty)
     import keras
     import tensorflow as tf
 
+    del os.environ["KERAS_HOME"]
+    for gpu in tf.config.list_physical_devices("GPU"):
+        with contextlib.suppress(RuntimeError):  # in use already
+            tf.config.experimental.set_memory_growth(gpu, True)  # or the first notebook would take all of it
     if "TF_CONFIG" not in os.environ:  # several workers have to be told of each other first
         tf.config.list_logical_devices()  # looks for GPUs now, while the notes are held back
 

@@ -34,8 +34,7 @@ class Recogniser:
         self._from_waveforms = _probabilities(logits, (audio.CLIP_SAMPLES,))
         self._from_log_mel = network and _probabilities(network, (N_FRAMES, N_MELS))
         n_outputs = self(np.zeros((1, audio.CLIP_SAMPLES), np.float32)).shape[1]
-        if n_outputs != len(self.labels):
-            raise CourseError(f"{folder}/labels.txt lists {len(self.labels)} labels, the model has {n_outputs}")
+        runs.require_outputs(folder, self.labels, n_outputs)
 
     def __call__(self, waveforms):
         """Probabilities (n, n_labels) of float32 waveforms (n, 16000) in [-1, 1)."""
@@ -43,9 +42,9 @@ class Recogniser:
 
     @functools.cached_property
     def fingerprint(self):
-        """Twelve hex digits that name the model's files."""
+        """Twelve hex digits that name the model's files and labels."""
         path = _find_model(self.folder)
-        whole = hashlib.sha256()
+        whole = hashlib.sha256("\n".join(self.labels).encode())
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
                 whole.update(file.name.encode() + file.read_bytes())
@@ -65,9 +64,12 @@ def _probabilities(logits, shape):
 
 
 def find_folder(folder=None):
-    """The folder named, else the run ``latest``, else the network that comes with the course."""
+    """The folder named, or that of the model named, else the run ``latest``, else the network of the course."""
     if folder:
-        return Path(folder)
+        run = runs.find_run(folder)
+        if not run.is_dir():
+            raise runs.no_model(run)
+        return run
     return LATEST if _find_model(LATEST) else PRETRAINED
 
 
@@ -101,7 +103,7 @@ def load(folder=None):
     if path is None:
         raise runs.no_model(folder)
     with models.reading(path):
-        logits, network = _LOADERS[path.name](path, len(labels))
+        logits, network = _LOADERS[path.name](path, labels)
     return Recogniser(folder, labels, logits, network)
 
 
@@ -109,13 +111,15 @@ def _find_model(folder):
     return next((folder / name for name in _LOADERS if (folder / name).exists()), None)
 
 
-def _load_keras(path, n_labels):
+def _load_keras(path, labels):
     return _parts(models.load_model(path))
 
 
-def _load_half(path, n_labels):
-    model = models.build_model(_read_name(path), n_labels)
+def _load_half(path, labels):
+    model = models.build_model(_read_name(path), len(labels))
     with np.load(path, allow_pickle=False) as saved:
+        last = saved[f"weight_{len(saved.files) - 1}"]  # the bias of the logits
+        runs.require_outputs(path.parent, labels, last.shape[-1])
         model.set_weights([saved[f"weight_{index}"].astype(np.float32) for index in range(len(saved.files))])
     return _parts(model)
 
@@ -136,10 +140,12 @@ def _parts(model):
     return functools.partial(model, training=False), network and functools.partial(network, training=False)
 
 
-def _load_saved_model(path, n_labels):
+def _load_saved_model(path, labels):
     # The graph of a SavedModel may hold any operation, to write files for one: its weights alone are read.
-    network = modules.make_network(_read_name(path), n_labels)
-    saved = tf.train.Checkpoint(network=network).read(str(path / "variables" / "variables"))
+    network, weights = modules.make_network(_read_name(path), len(labels)), str(path / "variables" / "variables")
+    shapes = tf.train.load_checkpoint(weights).get_variable_to_shape_map()
+    runs.require_outputs(path.parent, labels, shapes["network/logits/bias/.ATTRIBUTES/VARIABLE_VALUE"][-1])
+    saved = tf.train.Checkpoint(network=network).read(weights)
     saved.assert_existing_objects_matched().expect_partial()
     return modules.Recogniser(network), network if modules.takes_log_mel(network) else None
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from utils import audio, files, flags, plots
+from utils import audio, datasets, files, flags, plots
 from utils.cli import CourseError, hold_back_notes
 from utils.quiet import tf
 
@@ -57,8 +57,7 @@ class RunFolder:
     def saved_settings(self):
         """Settings of the run that ``--resume`` goes on with."""
         files.recover(self.final, KIND)
-        folder = self.work if (self.work / "config.json").exists() else self.final
-        config = files.read_json(folder / "config.json")
+        config = files.read_json(self._resumed_from / "config.json")
         if config is None:
             raise CourseError(f"{self.final} holds no run to go on with: start one without --resume")
         if config.get("script", self._script) != self._script:
@@ -87,6 +86,31 @@ class RunFolder:
             files.require_ours(folder, kind)
         with files.owned(self.final), files.owned(self.board):
             yield self
+
+    @property
+    def _resumed_from(self):
+        """Where the run lies that ``--resume`` goes on with."""
+        return self.work if (self.work / "config.json").exists() else self.final
+
+    def require_same_data(self, train, config):
+        """Raise CourseError unless the run began with these labels in this order, and this data.
+
+        Parameters
+        ----------
+        train : ClipSet
+        config : dict
+            As it is to be; a run from before the data was noted is taken to have had the same.
+        """
+        hint = "go on with arrays of the labels that it began with, or start anew without --resume"
+        if (self._resumed_from / "labels.txt").exists():
+            datasets.require_labels(train, read_labels(self._resumed_from), self.final, hint)
+        before = files.read_json(self._resumed_from / "config.json")
+        if before.get("dataset_hash", config["dataset_hash"]) != config["dataset_hash"]:
+            then, now = (f"{known.get('dataset')} (files {known['dataset_hash']})" for known in (before, config))
+            raise CourseError(
+                f"{self.final} began with other clips, {then}, than {train.inputs[0].path.parent} holds, {now}: "
+                "go on with those that it began with, or start anew without --resume"
+            )
 
     def start(self, config, labels, resume, n_bytes):
         """Make the work folder, or go on in the one that is there; ``n_bytes`` are those of the model's weights."""
@@ -140,9 +164,26 @@ class RunFolder:
 
 def no_model(folder):
     """The error of a folder that holds no model; it names the runs that there are."""
+    folder = Path(folder)
+    for meant in (RUNS / folder, *folder.parents):
+        if meant != folder and (meant / "labels.txt").exists():
+            return CourseError(f"{folder} holds no model: did you mean {meant}?")
     found = sorted(str(path.parent) for path in RUNS.glob("[!.]*/labels.txt"))
     hint = f"name another run folder ({', '.join(found)}), or " if found else ""
     return CourseError(f"{folder} holds no model: {hint}train one first (python train_keras.py)")
+
+
+def find_run(path):
+    """The run folder that a path means: itself, or that of a model in it."""
+    path = Path(path)
+    is_model = path.is_file() or path.name == "saved_model"
+    return path.parent if is_model and (path.parent / "labels.txt").exists() else path
+
+
+def require_outputs(folder, labels, n_outputs):
+    """Raise CourseError unless the model of a run folder has an output for each label."""
+    if n_outputs != len(labels):
+        raise CourseError(f"{folder}/labels.txt lists {len(labels)} labels, the model has {n_outputs}")
 
 
 def read_labels(folder):
@@ -261,6 +302,11 @@ class Journal:
     def state(self):
         """What a checkpoint has to hold of it."""
         return {"epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self._best}
+
+    @property
+    def is_over(self):
+        """Whether the run has taken all steps that ``--max_steps`` allows."""
+        return bool(self._settings.max_steps) and self.step >= self._settings.max_steps
 
     def begin_epoch(self):
         """Start the clock."""

@@ -5,7 +5,9 @@ settings, a hash for each chunk and, where rows have files, their names in row o
 """
 
 import contextlib
+import functools
 import hashlib
+import itertools
 import json
 from pathlib import Path
 
@@ -119,7 +121,30 @@ def _hash_file(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class StoredArray:
+class _Rows:
+    """What stored arrays and parts of them have in common: rows that are read chunk by chunk."""
+
+    def __len__(self):
+        return self.shape[0]
+
+    @functools.cached_property
+    def _ends(self):
+        return np.cumsum([self.rows_in_chunk(index) for index in range(self.n_chunks)])
+
+    def __getitem__(self, rows):
+        """Rows of a slice with step 1, as one array."""
+        start, stop, step = rows.indices(len(self))
+        if step != 1:
+            raise ValueError("rows are read in order: a slice with step 1")
+        if start >= stop:
+            return np.empty((0, *self.shape[1:]), self.dtype)
+        first, last = np.searchsorted(self._ends, [start, stop - 1], side="right")
+        begin = self._ends[first] - self.rows_in_chunk(first)
+        chunks = np.concatenate([self.read_chunk(index) for index in range(first, last + 1)])
+        return chunks[start - begin : stop - begin]
+
+
+class StoredArray(_Rows):
     """An array on disk, open for reading; rows are decompressed only when asked for.
 
     Attributes
@@ -142,9 +167,6 @@ class StoredArray:
         self._array = bcolz.carray(rootdir=str(path), mode="r")
         if self._array.shape != self.shape or self._array.dtype != self.dtype:
             raise StoreError(f"{path} is not what its manifest says; {_REMAKE}")
-
-    def __len__(self):
-        return self.shape[0]
 
     @property
     def fingerprint(self):
@@ -170,17 +192,6 @@ class StoredArray:
         start = index * self.chunk_rows
         return self._array[start : start + self.chunk_rows]
 
-    def __getitem__(self, rows):
-        """Rows of a slice with step 1, as one array."""
-        start, stop, step = rows.indices(len(self))
-        if step != 1:
-            raise ValueError("rows are read in order: a slice with step 1")
-        if start >= stop:
-            return np.empty((0, *self.shape[1:]), self.dtype)
-        first, last = start // self.chunk_rows, (stop - 1) // self.chunk_rows
-        chunks = np.concatenate([self.read_chunk(index) for index in range(first, last + 1)])
-        return chunks[start - first * self.chunk_rows : stop - first * self.chunk_rows]
-
     def verify(self):
         """Check the hash of every chunk.
 
@@ -194,24 +205,28 @@ class StoredArray:
             self.read_chunk(index)
 
 
-class SomeRows:
+class SomeRows(_Rows):
     """Some rows of a stored array, read as if there were no others.
 
     Parameters
     ----------
     array : StoredArray or SomeRows
+        Has the same attributes.
     kept : bool array, shape (len(array),)
     """
 
     def __init__(self, array, kept):
-        self._array = array
-        ends = np.cumsum([array.rows_in_chunk(index) for index in range(array.n_chunks)])
-        self._kept = np.split(kept, ends[:-1])
+        self._array, self._all_kept = array, np.asarray(kept, bool)
+        self._kept = np.split(self._all_kept, array._ends[:-1])
         self.path, self.dtype, self.settings, self.n_chunks = array.path, array.dtype, array.settings, array.n_chunks
         self.shape = (int(np.count_nonzero(kept)), *array.shape[1:])
+        self.names = list(itertools.compress(array.names, self._all_kept))
 
-    def __len__(self):
-        return self.shape[0]
+    @property
+    def fingerprint(self):
+        """Short text that changes when the rows do, or which of them are kept."""
+        kept = np.packbits(self._all_kept).tobytes()
+        return hashlib.sha256(self._array.fingerprint.encode() + kept).hexdigest()[:16]
 
     def rows_in_chunk(self, index):
         """Rows of one chunk that are kept, which may be none."""
@@ -220,6 +235,10 @@ class SomeRows:
     def read_chunk(self, index):
         """Rows of one chunk that are kept."""
         return self._array.read_chunk(index)[self._kept[index]]
+
+    def verify(self):
+        """Check the hash of every chunk of the whole array."""
+        self._array.verify()
 
 
 _REMAKE = "remove the folder and make it anew (python -m utils.prepare)"

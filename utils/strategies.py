@@ -2,12 +2,15 @@
 
 import json
 import os
+import re
 from contextlib import contextmanager
 
 from utils.cli import CourseError
 from utils.quiet import tf
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
+WORKERS = ("chief", "worker")
+ADDRESS = re.compile(r"\S+:\d+")
 
 
 def make_strategy(name):
@@ -49,25 +52,49 @@ def is_chief(strategy):
 
 def follows_chief():
     """Whether ``TF_CONFIG`` says that this is one of several workers, and not their chief."""
-    config = _read_config()
-    task = config.get("task", {})
-    is_first = task.get("index", 0) == 0 and "chief" not in config.get("cluster", {})
-    return _count_workers() > 1 and not is_first and task.get("type") != "chief"
+    cluster, task = _read_config()
+    chief = {"type": "chief" if "chief" in cluster else "worker", "index": 0}
+    return _count_workers() > 1 and task != chief
 
 
 def _count_workers():
-    cluster = _read_config().get("cluster", {})
-    return len(cluster.get("worker", ())) + len(cluster.get("chief", ()))
+    cluster, _ = _read_config()
+    return sum(map(len, cluster.values()))
 
 
 def _read_config():
+    """Addresses by type of worker, and which of them is this one: both empty without ``TF_CONFIG``."""
     try:
         config = json.loads(os.environ.get("TF_CONFIG") or "{}")
     except ValueError as error:
         raise CourseError(f"TF_CONFIG is not JSON ({error}): see the README") from None
+    if fault := _find_fault(config):
+        raise CourseError(f"TF_CONFIG {fault}: see the README")
+    cluster, task = config.get("cluster", {}), config.get("task", {})
+    return cluster, {key: task[key] for key in ("type", "index") if key in task}
+
+
+def _find_fault(config):
+    """What is wrong with the content of ``TF_CONFIG``, or None."""
     if not isinstance(config, dict):
-        raise CourseError("TF_CONFIG is not an object of cluster and task: see the README")
-    return config
+        return "is not an object of cluster and task"
+    cluster, task = config.get("cluster", {}), config.get("task", {})
+    if not isinstance(cluster, dict) or not isinstance(task, dict):
+        return "has a cluster or a task that is not an object"
+    if strange := sorted(set(cluster) - set(WORKERS)):
+        return f"has a cluster of {strange[0]!r}: it may be of {' and '.join(WORKERS)}"
+    for kind, addresses in cluster.items():
+        is_list = isinstance(addresses, list) and all(isinstance(address, str) for address in addresses)
+        if not is_list or not all(ADDRESS.fullmatch(address) for address in addresses):
+            return f"has for {kind} not a list of addresses such as 10.0.0.1:12345"
+    if len(cluster.get("chief", ())) > 1:
+        return "has several chiefs"
+    kind, index = task.get("type"), task.get("index")
+    if cluster and (not isinstance(kind, str) or kind not in cluster):
+        return f"has a task of type {kind!r}, of which the cluster has none"
+    if cluster and (type(index) is not int or not 0 <= index < len(cluster[kind])):
+        return f"has a task with index {index!r}, of {len(cluster[kind])} of type {kind}"
+    return None
 
 
 @contextmanager

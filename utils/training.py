@@ -1,6 +1,7 @@
 """What both training scripts share: data, schedule, checkpoints of Keras, the result."""
 
 import contextlib
+import dataclasses
 import os
 from pathlib import Path
 
@@ -76,7 +77,7 @@ class RunCallback(keras.callbacks.Callback):
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps, of which Keras takes some at once; end a smoke run."""
         self.journal.step = self._first_step + batch + 1
-        if self._settings.max_steps and self.journal.step >= self._settings.max_steps:
+        if self.journal.is_over:
             self.model.stop_training = True
 
     def on_epoch_end(self, epoch, logs=None):
@@ -102,9 +103,13 @@ def write_variables(path, variables, others=None):
 def read_variables(path, variables):
     """Set variables from a file of :func:`write_variables`, in the same order; the other values by name."""
     with models.reading(path), np.load(path, allow_pickle=False) as saved:
+        others = {name: saved[name] for name in saved.files if not name.startswith("variable_")}
+        n_saved = len(saved.files) - len(others)
+        if n_saved != len(variables):
+            raise CourseError(f"{path} holds {n_saved} variables and the network has {len(variables)}: begin anew")
         for index, variable in enumerate(variables):
             variable.assign(saved[f"variable_{index}"])
-        return {name: saved[name] for name in saved.files if not name.startswith("variable_")}
+        return others
 
 
 def _state(model):
@@ -132,8 +137,6 @@ def open_data(settings, folder):
         datasets.write_random_store(path, settings.random_examples, settings.seed, labels)
     sets = datasets.open_store(path)
     labels = sets["train"].label_order
-    if any(clip_set.label_order != labels for clip_set in sets.values()):
-        raise CourseError(f"{path}: train, cv and test have other labels than each other: run python -m utils.prepare")
     if settings.keywords and with_extras(settings.keywords) != labels:
         raise CourseError(
             f"{path} was prepared for {','.join(labels)}: leave out --keywords, or run python -m utils.prepare "
@@ -145,6 +148,20 @@ def open_data(settings, folder):
     for name, clip_set in sets.items():
         print(f"{name}: X {(len(clip_set), *clip_set.inputs[0].shape[1:])}, y {clip_set.y.shape}")
     return sets, dataset, path
+
+
+def make_config(run, settings, sets, dataset):
+    """What config.json of a run is to hold; one that is gone on with must have begun on these sets."""
+    config = {**dataclasses.asdict(settings), "dataset": dataset, "dataset_hash": hash_data(sets)}
+    if settings.resume:
+        run.require_same_data(sets["train"], config)
+    return config
+
+
+def hash_data(sets):
+    """Twelve hex digits that name the clips of a store; where they have no names, how many there are."""
+    names = [f"{name}/{file}" for name, clip_set in sets.items() for file in clip_set.names or [len(clip_set)]]
+    return evaluation.hash_names(names)
 
 
 def network_inputs(sets, as_log_mel, store_folder, spare_folder):
@@ -170,13 +187,14 @@ def make_changes(settings, train):
 
 def load_teacher(folder, train):
     """Network of a run of ``train_keras.py`` that takes what a training set holds."""
-    path = Path(folder) / "model.keras"
+    folder = runs.find_run(folder)
+    path, labels = folder / "model.keras", runs.read_labels(folder)
     if not path.exists():
         raise CourseError(f"--teacher {folder} holds no model.keras: name the folder of a run of train_keras.py")
-    if runs.read_labels(folder) != list(train.label_order):
-        raise CourseError(f"--teacher {folder} has learned other labels than those of these clips")
+    datasets.require_labels(train, labels, f"--teacher {folder}", "name one that has learned the same labels")
     with tf.device("CPU"):  # as what is done to batches
         teacher = models.load_model(path)
+    runs.require_outputs(folder, labels, teacher.output_shape[-1])
     if train.inputs[0].shape[1:] == (audio.CLIP_SAMPLES,):
         return teacher
     if not models.has_front_end(teacher):
@@ -240,7 +258,7 @@ def make_schedule(recipe, learning_rate, total_steps):
     )
 
 
-def predict_labels(predict, clip_set, batch_size=256):
+def predict_labels(predict, clip_set, batch_size=64):
     """Label index of each row of a set of waveforms, in row order."""
     batches = datasets.evaluation_dataset(clip_set, batch_size)
     return np.concatenate([np.argmax(predict(X), axis=1) for X, _ in batches])
@@ -252,7 +270,6 @@ def summarize(settings, model, sets, dataset, journal, predict):
     ``predict`` is a function from waveforms to logits; of ``model``, parameters and multiply-accumulates
     are counted. The test set is touched here, once.
     """
-    names = [f"{name}/{file}" for name, clip_set in sets.items() for file in clip_set.names]
     scores = {}
     for name in ("cv", "test"):
         clip_set = sets[name]
@@ -262,7 +279,7 @@ def summarize(settings, model, sets, dataset, journal, predict):
     journal.log.close()
     return {
         "dataset": dataset,
-        "dataset_hash": evaluation.hash_names(names),
+        "dataset_hash": hash_data(sets),
         "model": settings.model,
         "parameters": model.count_params(),
         "macs": models.count_macs(model),

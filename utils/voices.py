@@ -12,8 +12,10 @@ import hashlib
 import itertools
 import multiprocessing
 import os
+import shutil
 import signal
 import sys
+import tempfile
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
@@ -47,6 +49,8 @@ BLOCK = 13
 
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
 _SYNCHRONOUS, _UTF8 = 2, 1
+_RETURN_ERRORS = 0x8000  # instead of ending the process
+MAX_DATA_PATH = 140  # bytes; the library cuts names of folders at 160
 
 
 class Speech:
@@ -55,16 +59,35 @@ class Speech:
     def __init__(self):
         import espeakng_loader  # only the processes that speak load it
 
+        self._spare = None
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        # On Windows the library opens files by names in the system's code page.
-        data = espeakng_loader.get_data_path().encode("mbcs" if sys.platform == "win32" else "utf-8")
-        self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, 0)
+        data = self._shorten(espeakng_loader.get_data_path())
+        self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, _RETURN_ERRORS)
         if self.sample_rate <= 0:
             raise CourseError("eSpeak NG does not start: reinstall it (pip install -r req.txt)")
         callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
         self._pieces = []
         self._callback = callback(self._receive)  # kept, or ctypes would free it
         self._library.espeak_SetSynthCallback(self._callback)
+
+    def _shorten(self, folder):
+        """Name of the library's data, or of a link to it (a copy, where there are no links) that is short enough."""
+        # On Windows the library opens files by names in the system's code page.
+        encoding = "mbcs" if sys.platform == "win32" else "utf-8"
+        if len(folder.encode(encoding)) <= MAX_DATA_PATH:
+            return folder.encode(encoding)
+        self._spare = tempfile.TemporaryDirectory()
+        short = os.path.join(self._spare.name, "data")  # noqa: PTH118
+        try:
+            os.symlink(folder, short, target_is_directory=True)  # noqa: PTH211
+        except OSError:
+            shutil.copytree(folder, short)
+        return short.encode(encoding)
+
+    def close(self):
+        """Remove what was made to speak."""
+        if self._spare:
+            self._spare.cleanup()
 
     def _receive(self, samples, n_samples, _events):
         if samples and n_samples > 0:
@@ -138,14 +161,14 @@ def _clip(spoken, sample_rate, speaker, room, rng):
 def _speak_block(job):
     """Write the clips of a block of speakers; runs in a process of its own."""
     folder, speakers, seed = job
-    speech = Speech()
-    for speaker in speakers:
-        rng = np.random.default_rng([seed, speaker["number"]])
-        room = _room(speaker, rng)
-        for word in speaker["words"]:
-            spoken = speech.say(word, speaker, int(rng.integers(1, 2**31)))
-            path = Path(folder) / word / f"{speaker['id']}_nohash_0.wav"
-            audio.write_wav(path, _clip(spoken, speech.sample_rate, speaker, room, rng))
+    with contextlib.closing(Speech()) as speech:
+        for speaker in speakers:
+            rng = np.random.default_rng([seed, speaker["number"]])
+            room = _room(speaker, rng)
+            for word in speaker["words"]:
+                spoken = speech.say(word, speaker, int(rng.integers(1, 2**31)))
+                path = Path(folder) / word / f"{speaker['id']}_nohash_0.wav"
+                audio.write_wav(path, _clip(spoken, speech.sample_rate, speaker, room, rng))
     return sum(len(speaker["words"]) for speaker in speakers)
 
 
@@ -329,7 +352,7 @@ def main(arguments=None):
     parser = cli.Parser(prog="python -m utils.voices", description=f"Make the {NAME} in data/raw.")
     parser.add_argument("--raw", type=cli.path_text, default="data/raw", help="folder to make")
     parser.add_argument("--speakers", type=cli.positive_int, default=SPEAKERS, help="speakers in train/audio")
-    parser.add_argument("--seed", type=int, default=SEED, help="same seed, same bytes")
+    parser.add_argument("--seed", type=cli.seed, default=SEED, help="same seed, same bytes")
     options = parser.parse_args(arguments)
     if options.speakers < 3:
         parser.error("--speakers: at least 3, one each for training, validation and testing")
