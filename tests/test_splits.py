@@ -189,6 +189,7 @@ def test_balance_brings_unknown_and_silence_to_the_median_keyword():
     assert len(set(chosen)) == len(chosen)
 
 
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_then_run_again_gives_the_same_tree(tmp_path):
     raw = make_raw(tmp_path / "data" / "raw", speakers=[f"{n:08x}" for n in range(60)], seconds=60)
     start = time.perf_counter()
