@@ -4,8 +4,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
-# Two processes, as on two processors; a file's tests stay together, as what they share is made once.
-TWO := -n 2 --dist loadfile
+# Two processes; a file's tests stay together, as what they share is made once.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb)) $(wildcard train_jupyter_keras.ipynb)
 
 # Empty for a Python that works, else one line that says which do.
@@ -100,6 +100,8 @@ clean:
 	$(PY) -m pip install --quiet --group book
 	@touch $@
 
+# librosa compiles its functions at first use, for half a minute: once here, not in each process of the tests.
 .venv/ready-dev: .venv/ready pyproject.toml
 	$(PY) -m pip install --quiet --group dev
+	$(PY) -c "from utils import augment; import numpy; augment.stretch(numpy.ones(16000, numpy.float32), 0.9)"
 	@touch $@

@@ -106,7 +106,7 @@ def tiny_networks():
     """
     from utils import models, modules, networks  # TensorFlow, which not every test needs
 
-    narrow = {"channels": (2, 2), "dropout": 0.3}
+    narrow = {"channels": (2,), "dropout": 0.3}
     with pytest.MonkeyPatch.context() as patch:
         entry = models.Entry(lambda n_labels: networks.tc_resnet(n_labels, **narrow))
         patch.setitem(models.NETWORKS, models.DEFAULT, entry)

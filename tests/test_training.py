@@ -295,7 +295,7 @@ def test_an_old_run_stays_until_the_new_one_has_ended_well(finished, folder, mon
         raise RuntimeError("the power went off")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(training.RunCallback, "on_epoch_end", fail)
+        patch.setattr(training.RunCallback, "on_epoch_begin", fail)
         train("--max_steps", "1", "--seed", "5")
     assert (folder / "runs" / "latest" / "result.json").read_bytes() == old
     train("--max_steps", "1", "--seed", "5")
@@ -325,7 +325,7 @@ def test_half_of_what_is_learned_is_what_the_teacher_says_of_the_changed_clip(au
 
 @pytest.mark.slow
 @pytest.mark.parametrize("script", [train_keras, train_tensorflow])
-def test_a_run_learns_from_another_one(folder, script):
+def test_a_run_learns_from_another_one(folder, script, tiny):
     train("--epochs", "1", "--logrun", "teacher")
     for name, flags in (("alone", []), ("taught", ["--teacher", "runs/teacher"])):
         keras.backend.clear_session()
