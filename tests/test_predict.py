@@ -91,6 +91,27 @@ def test_batches_and_order_do_not_change_the_answer(folder, monkeypatch):
     np.testing.assert_allclose([row[2] for row in whole], [row[2] for row in parts], atol=1e-5)
 
 
+def test_an_interrupted_submission_goes_on_and_ends_as_an_uninterrupted_one(folder, monkeypatch, capsys):
+    assert cli.run(predict.main, ["--submission", "whole.csv"]) == 0
+    monkeypatch.setattr(predict, "BATCH_CLIPS", 3)
+    read, heard = audio.read_loudest_second, []
+
+    def interrupt(path):
+        heard.append(path)
+        if len(heard) == 6:
+            raise KeyboardInterrupt
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audio, "read_loudest_second", interrupt)
+        assert cli.run(predict.main, ["--submission", "out.csv"]) == 130
+    assert not (folder / "out.csv").exists()
+    assert cli.run(predict.main, ["--submission", "out.csv"]) == 0
+    assert "going on after 3 of 8 clips" in capsys.readouterr().out
+    assert (folder / "out.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+    assert not (folder / ".out.csv.rows").exists()
+
+
 @pytest.mark.slow
 def test_a_killed_submission_goes_on_and_ends_as_an_uninterrupted_one(folder):
     audio_folder = folder / "data/raw/test/audio"
