@@ -4,6 +4,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 PYTEST := $(PY) -m pytest
+# Two processes; a file's tests stay together, as what they share is made once.
+TWO := -n 2 --dist loadfile --no-loadscope-reorder
 NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb)) $(wildcard train_jupyter_keras.ipynb)
 
 # Empty for a Python that works, else one line that says which do.
@@ -11,7 +13,7 @@ WRONG_PYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
 	print("" if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, \
 	for example make demo PYTHON=python3.12" % v)' 2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
 
-.PHONY: demo app data test recordings course book figures lint lab tensorboard
+.PHONY: demo app data test test-all recordings course book figures lint lab tensorboard
 
 demo: .venv/ready
 	@test -d data/raw/train/audio || $(PY) -m utils.voices
@@ -36,8 +38,14 @@ app: .venv/ready-app
 data: .venv/ready
 	@$(PY) -m utils.sources --help
 
+# What tells in minutes whether a change broke something. Two processes that share two processors compute best on one
+# thread each; what is slow runs with as many as a user has.
 test: .venv/ready-dev lint
-	$(PYTEST) -m "not recordings"
+	OMP_NUM_THREADS=1 TF_NUM_INTRAOP_THREADS=1 $(PYTEST) $(TWO) -m "not slow and not recordings"
+
+# The rest: training to the end, kills, full disks, servers, browsers, the notebooks.
+test-all: .venv/ready-dev
+	$(PYTEST) $(TWO) -m "slow and not recordings"
 
 recordings: .venv/ready-dev
 	$(PYTEST) -m recordings
@@ -88,6 +96,8 @@ tensorboard: .venv/ready
 	$(PY) -m pip install --quiet --group book
 	@touch $@
 
+# librosa compiles its functions at first use, for half a minute: once here, not in each process of the tests.
 .venv/ready-dev: .venv/ready pyproject.toml
 	$(PY) -m pip install --quiet --group dev
+	$(PY) -c "from utils import augment; import numpy; augment.stretch(numpy.ones(16000, numpy.float32), 0.9)"
 	@touch $@

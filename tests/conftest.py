@@ -4,6 +4,7 @@ import contextlib
 import csv
 import os
 import shutil
+import socket
 import subprocess
 import time
 import urllib.request
@@ -97,6 +98,29 @@ def voices_raw(tmp_path_factory):
     return raw
 
 
+@contextlib.contextmanager
+def tiny_networks():
+    """A small network under the default one's name, in both scripts: what a run leaves is the same, its graph is quick.
+
+    For tests in this process that are not of the network itself.
+    """
+    from utils import models, modules, networks  # TensorFlow, which not every test needs
+
+    narrow = {"channels": (2,), "dropout": 0.3}
+    with pytest.MonkeyPatch.context() as patch:
+        entry = models.Entry(lambda n_labels: networks.tc_resnet(n_labels, **narrow))
+        patch.setitem(models.NETWORKS, models.DEFAULT, entry)
+        patch.setattr(modules, "TC_RESNET8_12", narrow)
+        yield
+
+
+@pytest.fixture
+def tiny():
+    """See :func:`tiny_networks`."""
+    with tiny_networks():
+        yield
+
+
 @pytest.fixture(scope="session")
 def archive():
     """The real recordings, in Kaggle's own archive."""
@@ -118,6 +142,15 @@ def real_clips(real_raw):
     """Some 200 waveforms of them."""
     paths = sorted((real_raw / "train" / "audio").glob("[a-z]*/*.wav"))[::33]
     return audio.to_waveform(np.stack([audio.fit_second(audio.read_wav(path, audio.CLIP_SAMPLES)) for path in paths]))
+
+
+def free_ports(n):
+    """Ports of this computer on which nothing listens."""
+    with contextlib.ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
+        for taken in sockets:
+            taken.bind(("127.0.0.1", 0))
+        return [taken.getsockname()[1] for taken in sockets]
 
 
 @contextlib.contextmanager

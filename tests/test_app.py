@@ -11,7 +11,7 @@ from pathlib import Path
 import gradio_client.utils
 import numpy as np
 import pytest
-from conftest import PATIENCE, check_refused, serving, start_browser
+from conftest import PATIENCE, check_refused, free_ports, serving, start_browser
 from playwright.sync_api import expect, sync_playwright
 
 import app
@@ -28,8 +28,7 @@ MEMORY_MB = 100  # by which 150 answers may make the server grow, once it has se
 @pytest.fixture(scope="module")
 def server(tmp_path_factory):
     """The page's address and process, with the network that comes with the course, as there is no run."""
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    (port,) = free_ports(1)
     url = f"http://127.0.0.1:{port}"
     with serving([sys.executable, ROOT / "app.py", "--port", str(port)], url, cwd=tmp_path_factory.mktemp("app")) as it:
         yield url, it
@@ -99,6 +98,7 @@ def photograph(request, page, name, rest_ms=1500):
         (Path(folder) / f"{name}.png").write_bytes(plots.to_palette(page.screenshot(full_page=True)))
 
 
+@pytest.mark.slow
 def test_a_word_is_recorded_and_recognised_and_nothing_leaves_the_machine(speaking, url, request):
     page = open_page(speaking, url)
     asked = []
@@ -121,6 +121,7 @@ def test_a_word_is_recorded_and_recognised_and_nothing_leaves_the_machine(speaki
     page.close()
 
 
+@pytest.mark.slow
 def test_live_mode_hears_the_word_each_time_it_is_said(speaking, url, request):
     page = open_page(speaking, url)
     page.get_by_role("tab", name="Live").click()
@@ -131,6 +132,7 @@ def test_live_mode_hears_the_word_each_time_it_is_said(speaking, url, request):
     page.close()
 
 
+@pytest.mark.slow
 def test_keyboard_and_screen_reader_at_a_phones_width(deaf, url):
     page = open_page(deaf, url, **PHONE)
     expect(page.locator(".notice p").first).to_contain_text("No microphone was found")
@@ -150,6 +152,7 @@ def test_keyboard_and_screen_reader_at_a_phones_width(deaf, url):
     page.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "line"),
     [
@@ -175,6 +178,7 @@ def memory_mb(pid):
     return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
 
 
+@pytest.mark.slow
 def test_a_crowd_is_answered_too_large_a_one_is_told_and_memory_stays(server, sounds):
     url, process = server
     client = gradio_client.Client(url, verbose=False, max_workers=3 * app.MAX_WAITING)

@@ -13,6 +13,7 @@ from playwright.sync_api import expect, sync_playwright
 
 ROOT = Path(__file__).parents[1]
 NOT_THE_BOOK = (".*_cache", ".git", ".venv", "__pycache__", "book", "course", "data", "runs", "tf_logs")
+pytestmark = pytest.mark.slow
 DECODED_WIDTH = "image => image.decode().then(() => image.naturalWidth)"
 SECONDS = "player => new Promise(done => { player.onloadedmetadata = () => done(player.duration); player.load() })"
 

@@ -42,6 +42,7 @@ def accuracy_of(solution, submission):
     return sum(said[name] == heard[name] for name in said if name != "fname") / (len(said) - 1)
 
 
+@pytest.mark.slow
 def test_built_in_voices_from_nothing_to_a_submission(tmp_path):
     folder = tmp_path / "Größe 声 data"
     folder.mkdir()

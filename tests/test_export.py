@@ -33,6 +33,7 @@ def clips(made):
     return audio.to_waveform(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["float", "onnx", "saved_model"])
 def test_a_file_answers_what_the_network_answers(kind, made, clips):
     path = made[0] / "export" / export.NAMES[kind]
@@ -44,6 +45,7 @@ def test_a_file_answers_what_the_network_answers(kind, made, clips):
     np.testing.assert_allclose(exported, recogniser.load(made[0])(clips), atol=1e-4)
 
 
+@pytest.mark.slow
 def test_the_int8_file_is_small_takes_raw_sound_and_answers_nearly_the_same(made, clips):
     path = made[0] / "export" / "model_int8.tflite"
     assert path.stat().st_size <= INT8_BYTES
@@ -56,6 +58,7 @@ def test_the_int8_file_is_small_takes_raw_sound_and_answers_nearly_the_same(made
     assert np.abs(before - after).mean() < 0.02
 
 
+@pytest.mark.slow
 def test_the_prize_is_checked_and_a_card_says_what_the_files_are(made, capsys):
     run, data = made
     assert cli.run(export.main, [str(run), "--check", "prize", "--path_to_data", str(data)]) == 0
@@ -69,6 +72,7 @@ def test_the_prize_is_checked_and_a_card_says_what_the_files_are(made, capsys):
         assert word in card
 
 
+@pytest.mark.slow
 def test_a_prize_that_is_missed_is_told(made, monkeypatch):
     monkeypatch.setattr(export, "PRIZE_BYTES", 1000)
     lines, holds = export.check_prize(*made[:1], made[0] / "export" / "model_int8.tflite", made[1])
@@ -76,9 +80,21 @@ def test_a_prize_that_is_missed_is_told(made, monkeypatch):
     assert [line.split()[0] for line in lines].count("FAILS") == 1
 
 
-def test_a_conversion_that_fails_leaves_the_old_file(made, tmp_path):
+def test_the_float_file_answers_what_the_network_answers(tmp_path):
+    """The slow tests try the others, which begin from the same graph or take long to convert."""
     run = tmp_path / "run"
-    shutil.copytree(made[0], run)
+    shutil.copytree(recogniser.PRETRAINED, run)
+    sounds = np.random.default_rng(0).normal(0, 0.1, (8, audio.CLIP_SAMPLES)).astype(np.float32)
+    exported = export.open_exported(export.export(run, "float"))
+    np.testing.assert_allclose(exported(sounds), recogniser.load(run)(sounds), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_conversion_that_fails_leaves_the_old_file(tmp_path):
+    run = tmp_path / "run"
+    shutil.copytree(recogniser.PRETRAINED, run)
+    (run / "export").mkdir()
+    (run / "export" / export.NAMES["float"]).write_bytes(b"exported before")
     (run / "weights.npz").write_bytes(b"PK torn")
     before = tree(run)
     with pytest.raises(CourseError, match="damaged or not safe to read"):

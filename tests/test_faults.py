@@ -17,6 +17,7 @@ from conftest import read_log, tree
 from benchmarks import faults
 
 ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
 on_disks = pytest.mark.skipif(
     sys.platform != "linux" or os.getuid() != 0, reason="disks are made in memory, which takes Linux and root"
 )
@@ -37,17 +38,30 @@ def find_losses(fault, job, bases):
 
 
 @pytest.mark.posix
-@pytest.mark.parametrize("job", OF_DATA)
+@pytest.mark.parametrize("job", ["sources", "voices", "store"])
 def test_a_kill_loses_nothing(job, bases):
-    """Training is killed and resumed in test_training.py and test_tensorflow.py."""
+    """The others are killed at a moment that counts, in the tests of splits, features, predict and both scripts."""
     assert find_losses("killed", job, bases) == []
 
 
 @on_disks
-@pytest.mark.parametrize("job", OF_DATA)
-@pytest.mark.parametrize("fault", ["full", "locked", "read-only"])
-def test_a_disk_that_cannot_be_written_is_one_line(fault, job, bases):
-    assert find_losses(fault, job, bases) == []
+@pytest.mark.parametrize("name", OF_DATA)
+def test_a_disk_that_cannot_be_written_is_one_line(name, bases):
+    """Each fault leaves all as it was before, so that one more run tells of all three whether something was lost."""
+    job, rng = faults.JOBS[name], np.random.default_rng(faults.SEED)
+    base = faults.begin(job.begins_from, bases) if job.begins_from else None
+    folder = bases["root"] / f"place of {name}"
+    with faults.disk(folder):
+        faults.copy(base, folder)
+        before = faults.count_used(folder)
+        faults.finish(job.run(folder))
+        wanted, n_bytes = faults.outcome(job, folder), faults.count_used(folder) - before
+    folder.rmdir()
+    with faults.disk(folder) as remount:
+        faults.copy(base, folder)
+        for fault in ("full", "locked", "read-only"):
+            assert faults.DISK_FAULTS[fault](job, folder, n_bytes, rng, remount) is None, fault
+        assert faults.find_loss(job, folder, wanted) is None
 
 
 @on_disks

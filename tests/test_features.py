@@ -117,6 +117,7 @@ def test_features_are_kept_beside_the_waveforms_in_the_same_order(stored, monkey
     assert capsys.readouterr().out.count("nothing to do") == 3
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_with_what_was_not_finished(tmp_path):
     folder = tmp_path / "data" / "main" / "preprocessed"
     datasets.write_random_store(folder, 12 * features.TASK_CLIPS, seed=1)  # enough for several processes

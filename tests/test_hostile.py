@@ -6,7 +6,6 @@ import os
 import pickle
 import re
 import shlex
-import socket
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-from conftest import PATIENCE
+from conftest import PATIENCE, free_ports
 
 import predict
 import train_keras
@@ -193,12 +192,6 @@ def test_a_checkpoint_with_a_pickle_is_not_gone_on_with(folder, capsys):
     check_one_line(status, "damaged or not safe to read", capsys)
 
 
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 def wait_for_addresses(process, port):
     """Addresses at which a process, or one that it started, listens."""
     for _ in range(2 * PATIENCE):
@@ -213,6 +206,7 @@ def wait_for_addresses(process, port):
     pytest.fail(f"nothing listens on port {port}")
 
 
+@pytest.mark.slow
 @pytest.mark.posix  # the Makefile
 def test_servers_of_the_makefile_listen_on_this_computer_alone(tmp_path):
     made = ["-o", ".venv/ready", "-o", ".venv/ready-app"]
@@ -221,7 +215,7 @@ def test_servers_of_the_makefile_listen_on_this_computer_alone(tmp_path):
         make = ["make", "--no-print-directory", "-n", *made, target]
         lines = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
         _, *command = shlex.split(lines.stdout.splitlines()[-1])
-        port = free_port()
+        (port,) = free_ports(1)
         log = open(tmp_path / f"{target}.txt", "wb")  # noqa: SIM115 as long as the server runs
         command = [sys.executable, *command, f"--port={port}"]
         if target == "lab" and os.getuid() == 0:  # as in a container

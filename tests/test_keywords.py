@@ -148,7 +148,7 @@ def test_what_is_no_keyword_is_refused(text):
         parse_keywords(text)
 
 
-def test_from_own_recordings_to_an_answer(tmp_path, monkeypatch, capsys):
+def test_from_own_recordings_to_an_answer(tmp_path, monkeypatch, capsys, tiny):
     raw = make_own(tmp_path / "mine", words=("grün", "声", "door"))
     monkeypatch.chdir(tmp_path)
     common = ["--raw", str(raw), "--main", "data/main", "--sample", "data/sample", "--keywords", "grün, 声"]
@@ -170,7 +170,7 @@ def test_from_own_recordings_to_an_answer(tmp_path, monkeypatch, capsys):
     assert {line.split()[-2] for line in lines} <= {"grün", "声", "silence", "unknown"}
 
 
-def test_random_data_takes_keywords_too(tmp_path, monkeypatch):
+def test_random_data_takes_keywords_too(tmp_path, monkeypatch, tiny):
     monkeypatch.chdir(tmp_path)
     flags = ["--random_data", "--random_examples", "64", "--keywords", "a,b", "--max_steps", "2"]
     assert cli.run(train_keras.main, flags) == 0

@@ -17,7 +17,20 @@ import predict
 import train_keras
 import train_tensorflow
 from benchmarks import load, page, pipeline, streams, submission
-from utils import cli, datasets, export, features, models, modules, quiet, recogniser, strategies, training, voices
+from utils import (
+    cli,
+    datasets,
+    export,
+    features,
+    models,
+    modules,
+    quiet,
+    recogniser,
+    runs,
+    strategies,
+    training,
+    voices,
+)
 from utils.labels import LABELS
 from utils.quiet import keras, tf
 
@@ -51,7 +64,8 @@ def one_line(main, arguments, capsys):
 
 def begin_run(sets, **settings):
     settings = training.flags.Settings(path_to_data="store", **settings)
-    run, config = training.open_run("train_keras.py", settings, sets, "made clips")
+    run = runs.RunFolder(settings.logrun, settings.logdir, "train_keras.py")
+    config = training.make_config(run, settings, sets, "made clips")
     run.start(config, sets["train"].label_order, settings.resume, 1)
     return run
 

@@ -1,5 +1,6 @@
 """Guards: each network is its paper's, learns, and is the same after saving."""
 
+import functools
 import json
 import math
 
@@ -16,6 +17,14 @@ FAMILIES = ("tc_resnet8", "resnet10_pair", "ds_cnn_s", "bc_resnet_1", "kwt_1", "
 @pytest.fixture(autouse=True)
 def _fresh_names():
     keras.backend.clear_session()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _built_once():
+    """Models that no test changes; some take seconds to build."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(models, "build_model", functools.cache(models.build_model))
+        yield
 
 
 @pytest.fixture(scope="module")
@@ -58,11 +67,12 @@ def test_the_table_has_a_row_a_model_and_the_same_as_json(capsys):
     assert all(f"{row['parameters']:,}" in line and f"{row['macs']:,}" in line for row, line in zip(rows, table))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_network_learns_24_clips_by_heart(name, clips, monkeypatch):
     keras.utils.set_random_seed(1)
     monkeypatch.setitem(models.NETWORKS, "conv1d", models.Entry(lambda n_labels: networks.conv1d(n_labels, channels=1)))
-    model, (waveforms, y) = models.build_model(name), clips
+    model, (waveforms, y) = models.build_model.__wrapped__(name), clips
     part = models.learning_part(model)
     X = features.log_mel(waveforms) if models.has_front_end(model) else waveforms
     for layer in (getattr(layer, "norm", layer) for layer in part.layers):

@@ -78,6 +78,7 @@ def test_cells_are_short_and_explained():
         assert found["code_run"] <= 4, path.name
 
 
+@pytest.mark.slow
 def test_notebooks_run_in_order_with_their_solutions_on_a_handful_of_built_in_voices(tmp_path):
     for name in ("utils", "imgs", ".ci", "pretrained"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))

@@ -142,6 +142,7 @@ def make_long(path, hours, rate, channels, tone_hz=500):
         file.write(tone.tobytes())
 
 
+@pytest.mark.slow
 def test_two_hours_are_heard_in_little_memory_and_are_not_one_word(tmp_path):
     make_long(tmp_path / "plain.wav", 2, 16_000, 1)
     make_long(tmp_path / "stereo.wav", 2, 48_000, 2)
@@ -162,6 +163,7 @@ def test_five_hours_are_refused(tmp_path):
         audio.read_loudest_second(tmp_path / "day.wav")
 
 
+@pytest.mark.slow
 def test_all_odd_files_together_cost_little_memory(odd):
     code = (
         f"{PEAK}\n"

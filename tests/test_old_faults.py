@@ -80,6 +80,7 @@ print(peaks[1] - peaks[0])
 
 
 @pytest.mark.posix
+@pytest.mark.slow
 def test_memory_does_not_grow_with_the_set(tmp_path):
     command = [sys.executable, "-c", f"import sys; sys.path.insert(0, {str(ROOT)!r})\n{EPOCHS}"]
     done = subprocess.run(command, cwd=tmp_path, capture_output=True, encoding="utf-8", check=False)

@@ -2,6 +2,7 @@
 
 import csv
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -17,14 +18,22 @@ from utils.labels import LABELS
 from utils.quiet import keras
 
 
+@pytest.fixture(scope="module")
+def untrained(tmp_path_factory):
+    """A model file."""
+    keras.utils.set_random_seed(1)
+    path = tmp_path_factory.mktemp("untrained") / "model.keras"
+    models.build_model().save(path)
+    return path
+
+
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(untrained, tmp_path, monkeypatch):
     """A project folder with an untrained model and eight test clips."""
     monkeypatch.chdir(tmp_path)
-    keras.utils.set_random_seed(1)
     run = tmp_path / "runs" / "latest"
     run.mkdir(parents=True)
-    models.build_model().save(run / "model.keras")
+    shutil.copy(untrained, run)
     (run / "labels.txt").write_text("\n".join(LABELS) + "\n")
     clips = tmp_path / "data" / "raw" / "test" / "audio"
     clips.mkdir(parents=True)
@@ -82,6 +91,28 @@ def test_batches_and_order_do_not_change_the_answer(folder, monkeypatch):
     np.testing.assert_allclose([row[2] for row in whole], [row[2] for row in parts], atol=1e-5)
 
 
+def test_an_interrupted_submission_goes_on_and_ends_as_an_uninterrupted_one(folder, monkeypatch, capsys):
+    assert cli.run(predict.main, ["--submission", "whole.csv"]) == 0
+    monkeypatch.setattr(predict, "BATCH_CLIPS", 3)
+    read, heard = audio.read_loudest_second, []
+
+    def interrupt(path):
+        heard.append(path)
+        if len(heard) == 6:
+            raise KeyboardInterrupt
+        return read(path)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(audio, "read_loudest_second", interrupt)
+        assert cli.run(predict.main, ["--submission", "out.csv"]) == 130
+    assert not (folder / "out.csv").exists()
+    assert cli.run(predict.main, ["--submission", "out.csv"]) == 0
+    assert "going on after 3 of 8 clips" in capsys.readouterr().out
+    assert (folder / "out.csv").read_bytes() == (folder / "whole.csv").read_bytes()
+    assert not (folder / ".out.csv.rows").exists()
+
+
+@pytest.mark.slow
 def test_a_killed_submission_goes_on_and_ends_as_an_uninterrupted_one(folder):
     audio_folder = folder / "data/raw/test/audio"
     (audio_folder / "clip_3.wav").write_text("this is text")

@@ -101,20 +101,51 @@ def place(tmp_path, monkeypatch):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_commands_of_the_readme_run(place, capsys):
     commands = [command for command in list_commands() if command.startswith("python ")]
     assert ELSEWHERE.keys() | ADDED.keys() <= set(commands)  # none has been left behind
     for command in commands:
         if command in ELSEWHERE:
             continue
-        _, *words = shlex.split(command)
-        name, *arguments = words[1:] if words[0] == "-m" else [words[0].removesuffix(".py"), *words[1:]]
+        name, main, arguments = find_main(command)
         more = ADDED.get(command, FEW_STEPS if name.startswith("train_") else "")
         try:
-            status = cli.run(importlib.import_module(name).main, [*arguments, *more.split()])
+            status = cli.run(main, [*arguments, *more.split()])
         except SystemExit as end:  # of --help
             status = end.code
         assert not status, f"{command}: {capsys.readouterr().err}"
+
+
+def find_main(command):
+    """What a command of the README calls: the function, and its arguments."""
+    _, *words = shlex.split(command)
+    name, *arguments = words[1:] if words[0] == "-m" else [words[0].removesuffix(".py"), *words[1:]]
+    return name, importlib.import_module(name).main, arguments
+
+
+class Understood(Exception):
+    """Ends a command whose arguments have been read."""
+
+
+def test_commands_of_the_readme_are_understood(monkeypatch):
+    """Also those that the test above leaves to others."""
+    parse_args = cli.Parser.parse_args
+
+    def parse(parser, arguments):
+        parse_args(parser, arguments)
+        raise Understood
+
+    monkeypatch.setattr(cli.Parser, "parse_args", parse)
+    commands = [command for command in list_commands() if command.startswith("python ")]
+    for command in commands:
+        if command.startswith(("python -c ", "python -m pip ")):
+            continue
+        _, main, arguments = find_main(command)
+        if "--help" in arguments:
+            arguments.remove("--help")
+        with pytest.raises(Understood):
+            main(arguments)
 
 
 def test_what_the_readme_installs_and_makes_exists():

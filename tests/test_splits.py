@@ -9,7 +9,7 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from conftest import KILLED, SPEAKERS, burst, make_raw, tree
+from conftest import KILLED, SPEAKERS, burst, dying_after, make_raw, tree
 
 from utils import audio, corpus, files, leaks, splits
 from utils.cli import CourseError
@@ -189,6 +189,20 @@ def test_balance_brings_unknown_and_silence_to_the_median_keyword():
     assert len(set(chosen)) == len(chosen)
 
 
+@pytest.mark.parametrize("moved", [0, 1, 2, 3])
+def test_a_run_that_dies_between_two_moves_then_run_again_gives_the_same_tree(raw, tmp_path, monkeypatch, moved):
+    other = make_raw(tmp_path / "other" / "raw")
+    run(other)
+    with dying_after(moved, monkeypatch):
+        run(raw)
+    run(raw)
+    for name in ("main", "sample"):
+        found, wanted = tree(raw.parent / name), tree(other.parent / name)
+        assert found.keys() == wanted.keys()
+        assert all(found[path] == wanted[path] for path in wanted if path.endswith(".wav"))
+
+
+@pytest.mark.slow
 def test_a_run_killed_at_any_moment_then_run_again_gives_the_same_tree(tmp_path):
     raw = make_raw(tmp_path / "data" / "raw", speakers=[f"{n:08x}" for n in range(60)], seconds=60)
     start = time.perf_counter()

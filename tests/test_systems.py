@@ -1,6 +1,7 @@
 """Guards: the same on every system: names, consoles, disks without links."""
 
 import contextlib
+import errno
 import io
 import os
 import shutil
@@ -103,6 +104,26 @@ def test_what_a_system_refuses_is_one_line(job, line, monkeypatch, capsys):
     error = capsys.readouterr().err
     assert line in error
     assert error.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.EROFS, errno.ENOSPC], ids=["locked", "read-only", "full"])
+def test_a_disk_that_cannot_be_written_is_one_line(number, tmp_path, monkeypatch, capsys):
+    """As any command meets it at its first folder; the slow tests let each command meet real disks."""
+
+    def refuse(path, *arguments, **settings):
+        raise OSError(number, os.strerror(number), str(path))
+
+    raw = make_raw(tmp_path / "raw", words=("yes", "bed"))
+    before = tree(tmp_path)
+    with monkeypatch.context() as patch:
+        patch.setattr("pathlib.Path.mkdir", refuse)
+        call = ["--raw", str(raw), "--main", str(tmp_path / "main"), "--sample", str(tmp_path / "sample")]
+        assert cli.run(prepare.main, [*call, "--keywords", "yes"]) == 1
+    error = capsys.readouterr().err
+    assert ("no space left in" if number == errno.ENOSPC else "no permission for") in error
+    assert str(tmp_path) in error
+    assert error.count("\n") == 1
+    assert tree(tmp_path) == before
 
 
 def test_sounds_are_told_apart_where_files_have_no_numbers(tmp_path, monkeypatch):

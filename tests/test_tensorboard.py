@@ -1,4 +1,4 @@
-"""Guards: TensorBoard on port 6006, opened in a real browser, shows scalars and graphs of both scripts' runs.
+"""Guards: TensorBoard, opened in a real browser, shows scalars and graphs of both scripts' runs.
 
 pytest tests/test_tensorboard.py --runs tf_logs     photographs runs that are there, for the README
 """
@@ -10,13 +10,13 @@ import sys
 from pathlib import Path
 
 import pytest
-from conftest import PATIENCE, serving, start_browser
+from conftest import PATIENCE, free_ports, serving, start_browser
 from playwright.sync_api import expect, sync_playwright
 
 from utils import plots
 
 ROOT = Path(__file__).parents[1]
-URL = "http://127.0.0.1:6006"
+pytestmark = pytest.mark.slow
 WINDOW = {"width": 1100, "height": 1060}
 
 
@@ -35,10 +35,17 @@ def logs(request, tmp_path_factory):
 
 
 @pytest.fixture(scope="module")
-def page(logs):
+def url():
+    """Where TensorBoard is to answer."""
+    (port,) = free_ports(1)
+    return f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="module")
+def page(logs, url):
     """A browser's page, with TensorBoard running."""
-    command = [sys.executable, "-m", "tensorboard.main", "--logdir", logs, "--host", "127.0.0.1", "--port", "6006"]
-    with serving(command, URL), sync_playwright() as playwright:
+    command = [sys.executable, "-m", "tensorboard.main", "--logdir", logs, "--host", "127.0.0.1"]
+    with serving([*command, "--port", url.rpartition(":")[2]], url), sync_playwright() as playwright:
         browser = start_browser(playwright)
         page = browser.new_page(viewport=WINDOW)
         page.set_default_timeout(1000 * PATIENCE)
@@ -60,9 +67,9 @@ def photograph(request, page, tmp_path):
     return take
 
 
-def test_scalars_of_both_runs_lie_side_by_side(page, photograph):
+def test_scalars_of_both_runs_lie_side_by_side(page, url, photograph):
     page.set_viewport_size({**WINDOW, "height": 1500})  # cards that are out of sight are not drawn
-    page.goto(f"{URL}/#timeseries")
+    page.goto(f"{url}/#timeseries")
     page.get_by_label("Close side pane").click()
     tags = page.locator('input[placeholder="Filter tags (regex)"]')
     tags.fill("accuracy|loss|learning_rate")
@@ -84,9 +91,9 @@ def test_scalars_of_both_runs_lie_side_by_side(page, photograph):
         ("keras", {"tc_resnet8": "network", "network": "conv1d"}, ["front_end", "conv1d", "batch_norm", "logits"]),
     ],
 )
-def test_the_graph_can_be_opened(run, groups, layers, page, photograph):
+def test_the_graph_can_be_opened(run, groups, layers, page, url, photograph):
     page.goto("about:blank")
-    page.goto(f"{URL}/#graphs")
+    page.goto(f"{url}/#graphs")
     page.locator("paper-dropdown-menu").first.click()
     page.locator("paper-item", has_text=run).click()
     node = page.locator("g.node text.nodelabel")
@@ -104,12 +111,12 @@ def test_the_graph_can_be_opened(run, groups, layers, page, photograph):
         photograph("tensorboard_graph")
 
 
-def test_the_confusion_matrix_is_a_picture_and_clips_can_be_played(page):
-    page.goto(f"{URL}/#images")
+def test_the_confusion_matrix_is_a_picture_and_clips_can_be_played(page, url):
+    page.goto(f"{url}/#images")
     picture = page.locator("tf-image-loader img").first
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 400
-    page.goto(f"{URL}/#audio")
+    page.goto(f"{url}/#audio")
     clip = page.locator("tf-audio-loader audio").first
     expect(clip).to_be_attached()
     seconds = "audio => new Promise(done => { audio.onloadedmetadata = () => done(audio.duration); audio.load() })"

@@ -1,16 +1,14 @@
 """Guards: plain TensorFlow and Keras are the same experiment; several devices or workers give what one gives."""
 
-import contextlib
 import json
 import os
-import socket
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
-from conftest import check_refused, kill_after_epoch_2, read_log
+from conftest import check_refused, free_ports, kill_after_epoch_2, read_log
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train_keras
@@ -43,6 +41,7 @@ def spoken(voices_raw):
     return clips[rows], np.eye(12, dtype=np.float32)[labels[rows]]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("name", "n_steps"), [(models.DEFAULT, 100), ("conv1d", 10)])
 def test_keras_and_tensorflow_learn_alike_from_the_same_weights_and_batches(name, n_steps, spoken, monkeypatch):
     """The original's two scripts did not: 0.8 and 0.35."""
@@ -90,14 +89,6 @@ def finish(*processes):
     for process, output in zip(processes, outputs):
         assert process.returncode == 0, output[-2000:]
     return outputs
-
-
-def free_ports(n):
-    with contextlib.ExitStack() as stack:
-        sockets = [stack.enter_context(socket.socket()) for _ in range(n)]
-        for taken in sockets:
-            taken.bind(("127.0.0.1", 0))
-        return [taken.getsockname()[1] for taken in sockets]
 
 
 # A run whose network is kept beside the run folder, also by workers that write nothing else.
@@ -158,6 +149,7 @@ def single(tmp_path_factory):
     return folder
 
 
+@pytest.mark.slow
 def test_a_run_leaves_what_a_run_of_keras_leaves(single):
     run = single / "runs" / "latest"
     assert sorted(path.name for path in run.iterdir()) == [
@@ -184,6 +176,7 @@ def test_a_run_leaves_what_a_run_of_keras_leaves(single):
     assert events.Tags()["graph"]
 
 
+@pytest.mark.slow
 def test_predict_reads_the_saved_model(single, spoken):
     """Raw waveforms in, or log-mel for streams; the best weights, evaluated by the moving averages."""
     saved = recogniser.load(single / "runs" / "latest")
@@ -198,6 +191,7 @@ def test_predict_reads_the_saved_model(single, spoken):
     assert saved.labels == LABELS
 
 
+@pytest.mark.slow
 def test_its_saved_model_is_exported_as_another_with_probabilities(single, spoken):
     path = export.export(single / "runs" / "latest", "saved_model")
     expected = recogniser.load(single / "runs" / "latest")(spoken[0][0])
@@ -206,6 +200,7 @@ def test_its_saved_model_is_exported_as_another_with_probabilities(single, spoke
     np.testing.assert_allclose(exported, expected, atol=1e-5)
 
 
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_exactly(single, folder):
     process = run(ROOT / "train_tensorflow.py", *RANDOM)
     kill_after_epoch_2(process)
@@ -218,18 +213,21 @@ def test_a_killed_run_is_resumed_exactly(single, folder):
     assert all(np.array_equal(ours[name], theirs[name]) for name in theirs)
 
 
+@pytest.mark.slow
 def test_two_devices_learn_what_one_learns(single, folder):
     """Same weights but for rounding: normalization and gradients are of the whole batch, random numbers too."""
     finish(start_kept(folder, "--strategy", "mirrored", before=TWO_DEVICES))
     assert_close(folder, single)
 
 
+@pytest.mark.slow
 def test_keras_trains_on_two_devices(folder):
     finish(start_kept(folder, "--strategy", "mirrored", script="train_keras", before=TWO_DEVICES))
     result = json.loads((folder / "runs" / "latest" / "result.json").read_text())
     assert np.sum(result["confusion"]) == 12
 
 
+@pytest.mark.slow
 def test_two_workers_learn_what_one_process_learns_though_one_of_them_dies(single, folder):
     """A worker is killed, the other says so and ends; both are started again and go on."""
     places = [folder / "first", folder / "second"]  # as on two machines
@@ -293,6 +291,7 @@ def test_a_strategy_that_cannot_be_is_one_line_and_status_1(strategy, config, li
     assert error.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_a_run_is_resumed_by_the_script_that_began_it(single, monkeypatch, capsys):
     monkeypatch.chdir(single)
     assert cli.run(train_keras.main, ["--resume"]) == 1

@@ -4,6 +4,7 @@ import csv
 import errno
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,12 +12,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from conftest import check_refused, kill_after_epoch_2, open_files, read_log
+from conftest import check_refused, kill_after_epoch_2, open_files, read_log, tiny_networks
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import train_keras
 import train_tensorflow
-from utils import cli, datasets, evaluation, models, runs, training
+from utils import cli, datasets, evaluation, models, networks, recogniser, runs, training
 from utils.flags import RECIPES
 from utils.labels import LABELS
 from utils.quiet import keras, tf
@@ -31,9 +32,22 @@ def folder(tmp_path, monkeypatch):
     return tmp_path
 
 
-def train(*flags):
+def train(*flags, script=train_keras):
     keras.backend.clear_session()
-    assert cli.run(train_keras.main, [*RANDOM, *flags]) == 0
+    assert cli.run(script.main, [*RANDOM, *flags]) == 0
+
+
+@pytest.fixture(scope="module", params=[train_keras, train_tensorflow], ids=["keras", "tensorflow"])
+def finished(request, tmp_path_factory):
+    """A script, and the folder of its finished run of three epochs."""
+    folder = tmp_path_factory.mktemp("finished")
+    with tiny_networks(), pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        train("--epochs", "3", script=request.param)
+    return request.param, folder
+
+
+only_keras = pytest.mark.parametrize("finished", [train_keras], indirect=True, ids=["keras"])
 
 
 def test_conv1d_is_the_originals_network():
@@ -91,23 +105,28 @@ def test_a_recipe_sets_what_the_flags_do_not(flags, values):
 
 @pytest.mark.parametrize("model", [models.DEFAULT, "conv1d"])
 @pytest.mark.parametrize("flag", ["--augment", "--no-augment"])
-def test_two_epochs_show_the_same_rows_unless_they_are_augmented(model, flag, monkeypatch):
+def test_two_epochs_show_the_same_rows_unless_they_are_augmented(model, flag, monkeypatch, tiny):
     def small(n_labels):  # the original's network takes half a second a clip
         inputs = keras.Input((16000,))
         return keras.Model(inputs, keras.layers.Dense(n_labels)(inputs[:, ::100]))
 
     seen = []
 
+    class Seen(Exception):
+        """Ends a run whose training data has been seen."""
+
     def keep(*arguments):
-        seen.append((datasets.training_dataset(*arguments), datasets.training_dataset(*arguments)))
-        return seen[-1][0]
+        for _ in range(2):
+            rows = datasets.training_dataset(*arguments)
+            seen.append([X.numpy() for X, _ in rows.take(6)])  # three to an epoch
+        raise Seen
 
     monkeypatch.setitem(models.NETWORKS, "conv1d", models.Entry(small))
     monkeypatch.setattr(train_keras, "datasets", SimpleNamespace(**{**vars(datasets), "training_dataset": keep}))
-    train("--model", model, flag, "--max_steps", "1")
-    ((one, again),) = seen
-    batches = [X.numpy() for X, _ in one.take(6)]  # three to an epoch
-    assert all(np.array_equal(X, Y) for X, (Y, _) in zip(batches, again.take(6)))
+    with pytest.raises(Seen):
+        train("--model", model, flag)
+    batches, again = seen
+    assert all(np.array_equal(X, Y) for X, Y in zip(batches, again, strict=True))
     epochs = [np.sort(np.concatenate(part).reshape(96, -1).sum(axis=1)) for part in (batches[:3], batches[3:])]
     assert np.array_equal(*epochs) is (flag == "--no-augment")
 
@@ -136,7 +155,7 @@ def test_missing_data_is_one_line_and_status_1(capsys, folder):
     assert not list(folder.iterdir())
 
 
-def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys, monkeypatch):
+def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys, monkeypatch, tiny):
     kept = []  # as a notebook keeps what its cells have made
     begin = runs.RunLog.write_graph
     monkeypatch.setattr(runs.RunLog, "write_graph", lambda log, model: (kept.append(log), begin(log, model)))
@@ -169,14 +188,15 @@ def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys, monkeypatch):
     assert "train: X (96, 16000), y (96, 12)" in capsys.readouterr().out
 
 
-def test_tensorboard_has_training_and_validation_by_global_step(folder):
-    train("--epochs", "3")
+def test_tensorboard_has_training_and_validation_by_global_step(finished):
+    script, folder = finished
     events = EventAccumulator(str(folder / "tf_logs" / "latest"), size_guidance={"tensors": 0}).Reload()
     tags = events.Tags()
     wanted = {"loss/train", "loss/cv", "accuracy/train", "accuracy/cv", "learning_rate"}
     assert wanted <= set(tags["tensors"])
     assert tags["graph"]
-    assert any("conv1d" in tag for tag in tags["tensors"])  # histograms of weights
+    layer = "conv1d" if script is train_keras else "first/conv/kernel"
+    assert any(layer in tag for tag in tags["tensors"])  # histograms of weights
     picture = events.Tensors("confusion/cv")[0].tensor_proto.string_val
     assert picture[2].startswith(b"\x89PNG")
     assert any(tag.startswith("clip/") for tag in tags["tensors"])
@@ -189,6 +209,36 @@ def weights(run):
         return {name: saved[name] for name in saved.files if name.startswith("variable")}
 
 
+def results(run):
+    return {**json.loads((run / "result.json").read_text()), "seconds": None}
+
+
+def test_an_interrupted_run_is_resumed_exactly(finished, folder, tiny, monkeypatch, capsys):
+    """As after a kill, which the slow tests try on the whole network."""
+    script, whole = finished
+    end_epoch = runs.Journal.end_epoch
+
+    def interrupt(journal, *arguments):
+        if journal.epoch == 2:
+            raise KeyboardInterrupt
+        return end_epoch(journal, *arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.Journal, "end_epoch", interrupt)
+        keras.backend.clear_session()
+        assert cli.run(script.main, [*RANDOM, "--epochs", "3"]) == 130
+    assert [path.name for path in (folder / "runs").iterdir()] == [".latest.partial"]
+    keras.backend.clear_session()
+    assert cli.run(script.main, ["--resume"]) == 0
+    assert "resumed after epoch 2" in capsys.readouterr().out
+    ours, theirs = folder / "runs" / "latest", whole / "runs" / "latest"
+    assert read_log(ours) == read_log(theirs)
+    assert results(ours) == results(theirs)
+    sounds = np.random.default_rng(0).normal(0, 0.1, (4, 16000)).astype(np.float32)
+    np.testing.assert_array_equal(recogniser.load(ours)(sounds), recogniser.load(theirs)(sounds))
+
+
+@pytest.mark.slow
 def test_a_killed_run_is_resumed_exactly(folder):
     command = [sys.executable, str(ROOT / "train_keras.py"), *RANDOM, "--epochs", "5", "--logrun"]
     subprocess.run([*command, "whole"], check=True, capture_output=True)
@@ -202,28 +252,28 @@ def test_a_killed_run_is_resumed_exactly(folder):
     assert read_log(whole) == read_log(killed)
     ours, theirs = weights(whole), weights(killed)
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
-    results = [json.loads((run / "result.json").read_text()) for run in (whole, killed)]
-    for result in results:
-        del result["seconds"]
-    assert results[0] == results[1]
+    assert results(whole) == results(killed)
 
 
-def test_a_resumed_run_refuses_other_settings(capsys):
-    train("--epochs", "1", "--no-augment")
-    for flags, line in ((["--seed", "7"], "--seed was 0"), (["--augment"], "--augment was False")):
+@only_keras
+def test_a_resumed_run_refuses_other_settings(finished, monkeypatch, capsys):
+    monkeypatch.chdir(finished[1])
+    for flags, line in ((["--seed", "7"], "--seed was 0"), (["--no-augment"], "--augment was True")):
         with pytest.raises(SystemExit) as stopped:
             training.parse_settings("train_keras.py", "", ["--resume", *flags])
         assert stopped.value.code == 2
         assert line in capsys.readouterr().err
     settings = training.parse_settings("train_keras.py", "", ["--resume", "--epochs", "4"])
-    assert (settings.batch_size, settings.augment) == (32, False)
+    assert (settings.batch_size, settings.augment) == (32, True)
 
 
 def test_a_run_from_before_the_flag_is_resumed_as_it_was_started(folder, capsys):
     config = vars(training.parse_settings("train_keras.py", "", []))
-    del config["augment"]
     path = folder / "runs" / "latest"
     path.mkdir(parents=True)
+    (path / "config.json").write_text(json.dumps({**config, "augment": False}))
+    assert training.parse_settings("train_keras.py", "", ["--resume"]).augment is False
+    del config["augment"]
     (path / "config.json").write_text(json.dumps(config))
     assert training.parse_settings("train_keras.py", "", ["--resume"]).augment is True
     with pytest.raises(SystemExit):
@@ -236,21 +286,23 @@ def test_resume_without_a_run_says_so(capsys):
     assert "no run to go on with" in capsys.readouterr().err
 
 
-def test_an_old_run_stays_until_the_new_one_has_ended_well(folder, monkeypatch):
-    train("--max_steps", "1")
+@only_keras
+def test_an_old_run_stays_until_the_new_one_has_ended_well(finished, folder, monkeypatch, tiny):
+    shutil.copytree(finished[1], folder, dirs_exist_ok=True)
     old = (folder / "runs" / "latest" / "result.json").read_bytes()
 
     def fail(*_):
         raise RuntimeError("the power went off")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(training.RunCallback, "on_epoch_end", fail)
+        patch.setattr(training.RunCallback, "on_epoch_begin", fail)
         train("--max_steps", "1", "--seed", "5")
     assert (folder / "runs" / "latest" / "result.json").read_bytes() == old
     train("--max_steps", "1", "--seed", "5")
     assert json.loads((folder / "runs" / "latest" / "config.json").read_text())["seed"] == 5
 
 
+@pytest.mark.slow
 def test_the_saved_model_takes_raw_waveforms_and_tests_as_in_training(folder):
     train("--epochs", "2")
     run = folder / "runs" / "latest"
@@ -271,8 +323,9 @@ def test_half_of_what_is_learned_is_what_the_teacher_says_of_the_changed_clip(au
     np.testing.assert_allclose(labels, (y + said) / 2, rtol=1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("script", [train_keras, train_tensorflow])
-def test_a_run_learns_from_another_one(folder, script):
+def test_a_run_learns_from_another_one(folder, script, tiny):
     train("--epochs", "1", "--logrun", "teacher")
     for name, flags in (("alone", []), ("taught", ["--teacher", "runs/teacher"])):
         keras.backend.clear_session()
@@ -281,7 +334,7 @@ def test_a_run_learns_from_another_one(folder, script):
     assert abs(taught - alone) > 1e-3  # all else is the same
 
 
-def test_a_teacher_that_cannot_teach_is_one_line_and_status_1(folder, capsys):
+def test_a_teacher_that_cannot_teach_is_one_line_and_status_1(folder, capsys, tiny):
     datasets.write_random_store(folder / "store", 64, 0)
     keras.backend.clear_session()
     path = folder / "runs" / "teacher"
@@ -303,7 +356,7 @@ def test_a_teacher_that_cannot_teach_is_one_line_and_status_1(folder, capsys):
 
 def test_moving_averages_of_batch_norm_move():
     """The original TensorFlow script's never did, so evaluation saw a network that nobody had trained."""
-    network = models.learning_part(models.build_model())
+    network = networks.tc_resnet(12, (8, 8))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.SGD(1e-9), loss, jit_compile=False)
     rng = np.random.default_rng(0)
@@ -326,7 +379,7 @@ def test_the_interval_is_over_speakers():
     assert 4 < widths[1] / widths[0] < 6  # about the square root of 25
 
 
-def test_read_only_data_is_left_alone(folder, monkeypatch, capsys):
+def test_read_only_data_is_left_alone(folder, monkeypatch, capsys, tiny):
     datasets.write_random_store(folder / "store", 64, 0)
     monkeypatch.setattr("os.access", lambda *_: False)
     before = sorted(p.name for p in (folder / "store").iterdir())

@@ -62,6 +62,7 @@ def test_recordings_in_the_way_are_kept(raw):
     assert tree(raw) == before
 
 
+@pytest.mark.slow
 @pytest.mark.posix
 def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
     environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
