@@ -100,7 +100,7 @@ def test_a_run_from_before_its_data_was_noted_goes_on(folder):
 
 
 @pytest.mark.parametrize("script", [train_keras, train_tensorflow])
-def test_a_resumed_script_takes_no_step_too_many_and_no_other_labels(script, folder, capsys):
+def test_a_resumed_script_takes_no_step_too_many_and_no_other_labels(script, folder, capsys, tiny):
     make_store(LABELS, 48)
     keras.backend.clear_session()
     assert cli.run(script.main, ["--path_to_data", "store", "--batch_size", "32", "--max_steps", "2"]) == 0

@@ -287,6 +287,7 @@ def test_a_hidden_folder_that_nobody_left_is_not_cleared(project, capsys):
     assert (project / "data" / ".new.partial" / "mine.txt").exists()
 
 
+@pytest.mark.slow
 def test_two_trainings_share_the_data_and_compute_its_spectrograms_once(project):
     from utils import datasets, features
 
