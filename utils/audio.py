@@ -191,7 +191,7 @@ def read_sound(path, max_samples=None, cancelled=None):
     path : str or Path
     max_samples : int, optional
         Read no more than this many.
-    cancelled : list, optional
+    cancelled : set, optional
         Gets the path if the channels cancel each other out: then the loudest one is read.
 
     Returns
@@ -223,7 +223,7 @@ def read_loudest_second(path, cancelled=None):
     Parameters
     ----------
     path : str or Path
-    cancelled : list, optional
+    cancelled : set, optional
         As in :func:`read_sound`.
 
     Raises
@@ -271,8 +271,8 @@ def read_blocks(path, cancelled=None):
                 mono, is_one = _mix(frames)
                 if not np.isfinite(mono).all():
                     raise WavError("holds values that are no sound (NaN or infinite)")
-                if is_one and cancelled is not None and path not in cancelled:
-                    cancelled.append(path)
+                if is_one and cancelled is not None:
+                    cancelled.add(path)
                 found += len(mono)
                 yield _to_counts(resample(mono))
             else:
@@ -303,7 +303,7 @@ def _explain_unread(path):
     ending = Path(path).suffix.lower()
     if ending in OTHER_ENDINGS or head[4:8] == b"ftyp" or head[:4] == b"\x1aE\xdf\xa3":
         kind = ending[1:] if ending in OTHER_ENDINGS else "m4a" if head[4:8] == b"ftyp" else "webm"
-        return f"{kind} is not read: convert it with ffmpeg -i FILE FILE.wav"
+        return f"{kind} instead of wav: convert it with ffmpeg -i FILE FILE.wav"
     return "not a sound file"
 
 
@@ -350,7 +350,7 @@ def loudest_second(samples):
 
     The loudest 100 ms of each second do not count: a knock has no more, and a word has.
     """
-    return _find_loudest([samples])
+    return fit_second(samples) if len(samples) <= CLIP_SAMPLES else _find_loudest([samples])
 
 
 def _find_loudest(blocks):

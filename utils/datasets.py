@@ -103,9 +103,12 @@ def open_store(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise CourseError(f"{folder} is missing: run python -m utils.prepare, or check --path_to_data")
-    if (folder / "train_X1.bc").exists():
-        return {name: _open_published(folder, name) for name in SETS}
-    return {name: _open_set(folder, name) for name in SETS}
+    read = _open_published if (folder / "train_X1.bc").exists() else _open_set
+    sets = {name: read(folder, name) for name in SETS}
+    for name, clip_set in sets.items():
+        if not len(clip_set):
+            raise CourseError(f"{folder}: {name} holds no clips: record more, and run python -m utils.prepare")
+    return sets
 
 
 def _open_set(folder, name):

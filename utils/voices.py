@@ -236,7 +236,7 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
     """
     raw = Path(raw)
     settings = {"speakers": n_speakers, "test_clips": n_test_clips, "seed": seed, "version": 1}
-    if files.recover(raw):
+    if files.recover(raw) and not (raw.is_dir() and not any(raw.iterdir())):
         there = files.read_json(raw / "source.json") or {}
         if there.get("voices") == settings:
             return False
