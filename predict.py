@@ -52,7 +52,7 @@ def recognise(recogniser, paths):
     ------
     (Path, str, float, str or None)
         File, label, its probability, and why the file could not be read (then the label is
-        ``silence`` and the probability NaN).
+        ``silence`` and the probability NaN). A click or a knock alone is ``silence`` whatever the network says.
     """
     remaining, cancelled = iter(paths), set()
     while batch := list(itertools.islice(remaining, BATCH_CLIPS)):
@@ -63,8 +63,8 @@ def recognise(recogniser, paths):
             except audio.WavError as reason:
                 reasons[index] = str(reason)
         probabilities = recogniser(audio.to_waveform(clips))
-        for path, row, reason in zip(batch, probabilities, reasons):
-            best = int(row.argmax())
+        for path, clip, row, reason in zip(batch, clips, probabilities, reasons):
+            best = recogniser.labels.index(SILENCE) if audio.is_knock(clip) else int(row.argmax())
             label = recogniser.labels[best]
             yield (path, SILENCE, float("nan"), reason) if reason else (path, label, float(row[best]), None)
     warn_of_cancelled(cancelled)

@@ -31,6 +31,7 @@ _CANCELLED = 0.04  # of the power that channels which know nothing of each other
 _HOP = SAMPLE_RATE // 100  # samples
 _HOPS = CLIP_SAMPLES // _HOP  # a second
 _KNOCK_HOPS = 10  # a knock or a click is louder than any word, and over after 100 ms
+_NEXT_TO_NOTHING = 1e-5  # -50 dB of the loudest 10 ms; of 6,000 recorded words the most abrupt goes down to -43 dB
 
 # Names of sound files that soundfile reads, and of those that it does not.
 ENDINGS = (".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".caf", ".w64")
@@ -351,6 +352,13 @@ def loudest_second(samples):
     The loudest 100 ms of each second do not count: a knock has no more, and a word has.
     """
     return fit_second(samples) if len(samples) <= CLIP_SAMPLES else _find_loudest([samples])
+
+
+def is_knock(clip):
+    """Whether a second holds a knock or a click and no word: all but its loudest 100 ms is next to nothing."""
+    energy = np.square(clip.reshape(-1, _HOP), dtype=np.int64).sum(axis=1)
+    energy.sort()
+    return bool(energy[-1 - _KNOCK_HOPS] < _NEXT_TO_NOTHING * energy[-1])
 
 
 def _find_loudest(blocks):
