@@ -79,7 +79,8 @@ def recognise(path, folder):
     if path is None:
         return "", None, ""
     try:
-        samples = audio.read_sound(path, (MAX_SECONDS + 1) * audio.SAMPLE_RATE)
+        cancelled = set()
+        samples = audio.read_sound(path, (MAX_SECONDS + 1) * audio.SAMPLE_RATE, cancelled)
         if len(samples) > MAX_SECONDS * audio.SAMPLE_RATE:
             raise audio.WavError(f"longer than {MAX_SECONDS} s: cut it, or use python predict.py --stream")
         clip = audio.loudest_second(samples)
@@ -90,8 +91,9 @@ def recognise(path, folder):
         return show_problem(str(error)), None, ""
     waveform = audio.to_waveform(clip)
     probabilities = model(waveform[None])[0]
-    best = int(probabilities.argmax())
-    answer = show_answer(model.labels[best], f"{probabilities[best]:.0%} sure")
+    best = model.labels.index(SILENCE) if audio.is_knock(clip) else int(probabilities.argmax())
+    note = ", by the loudest channel: the channels cancel each other out" if cancelled else ""
+    answer = show_answer(model.labels[best], f"{probabilities[best]:.0%} sure{note}")
     return answer, dict(zip(model.labels, map(float, probabilities))), draw(waveform, model.labels[best])
 
 

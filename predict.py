@@ -13,6 +13,7 @@ Any rate and length will do: sounds are resampled to 16 kHz. Without --stream, t
 import argparse
 import contextlib
 import csv
+import io
 import itertools
 import json
 import os
@@ -21,7 +22,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, evaluation, files
+from utils import audio, cli, corpus, evaluation, files
 from utils.cli import BadUse, CourseError
 from utils.labels import SILENCE
 
@@ -32,13 +33,13 @@ BATCH_CLIPS = 64  # spectra of 256 would take 150 MB more, and as long
 
 
 def find_wavs(paths):
-    """The wav files among the paths and in folders, in order, each once."""
+    """The files among the paths and the sound files in folders (hidden ones are none), in order, each once."""
     found = []
     for path in map(Path, paths):
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.suffix.lower() == ".wav" and not p.is_dir())
+            inside = corpus.find_sounds(path)
             if not inside:
-                raise CourseError(f"{path} holds no wav files")
+                raise CourseError(f"{path} holds no sound files")
             found += inside
         elif path.exists() or path.is_symlink():
             found.append(path)
@@ -54,28 +55,36 @@ def recognise(recogniser, paths):
     ------
     (Path, str, float, str or None)
         File, label, its probability, and why the file could not be read (then the label is
-        ``silence`` and the probability NaN).
+        ``silence`` and the probability NaN). A click or a knock alone is ``silence`` whatever the network says.
     """
-    remaining = iter(paths)
+    remaining, cancelled = iter(paths), set()
     while batch := list(itertools.islice(remaining, BATCH_CLIPS)):
         clips, reasons = np.zeros((len(batch), audio.CLIP_SAMPLES), np.int16), [None] * len(batch)
         for index, path in enumerate(batch):
             try:
-                clips[index] = audio.read_loudest_second(path)
+                clips[index] = audio.read_loudest_second(path, cancelled)
             except audio.WavError as reason:
                 reasons[index] = str(reason)
         probabilities = recogniser(audio.to_waveform(clips))
-        for path, row, reason in zip(batch, probabilities, reasons):
-            best = int(row.argmax())
+        for path, clip, row, reason in zip(batch, clips, probabilities, reasons):
+            best = recogniser.labels.index(SILENCE) if audio.is_knock(clip) else int(row.argmax())
             label = recogniser.labels[best]
             yield (path, SILENCE, float("nan"), reason) if reason else (path, label, float(row[best]), None)
+    warn_of_cancelled(cancelled)
+
+
+def warn_of_cancelled(paths):
+    """Say once of which recordings one channel was heard alone."""
+    if paths:
+        cli.warn(
+            f"{len(paths)} files have channels that cancel each other out, such as {min(paths)}: heard was the loudest"
+        )
 
 
 def read_sample(path=SAMPLE_SUBMISSION):
     """File names of Kaggle's sample submission, in order; None where there is none."""
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            return [row["fname"] for row in csv.DictReader(file)]
+        return [row["fname"] for row in csv.DictReader(io.StringIO(files.read_text(path)))]
     except (FileNotFoundError, KeyError):
         return None
 
@@ -182,16 +191,17 @@ def hear_file(recogniser, path):
     """Print every word in a sound file of any length, with its time."""
     from utils.stream import Stream
 
-    stream, n_samples = Stream(recogniser), 0
+    stream, n_samples, cancelled = Stream(recogniser), 0, set()
     if not Path(path).exists():
         raise CourseError(f"{path} does not exist")
     try:
-        for block in audio.read_blocks(path):
+        for block in audio.read_blocks(path, cancelled):
             n_samples += len(block)
             print_detections(stream.feed(block))
     except audio.WavError as reason:
         raise CourseError(f"{path}: {reason}") from reason
     print_detections(stream.finish())
+    warn_of_cancelled(cancelled)
     print(f"{path}: {n_samples / audio.SAMPLE_RATE:.1f} s heard", file=sys.stderr)
 
 
@@ -216,7 +226,8 @@ def print_detections(detections):
 def main(arguments=None):
     """Print a line for each file or word, or write a submission; 1 if a file could not be read."""
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("paths", nargs="*", type=cli.path_text, metavar="WAV_OR_FOLDER", help="what to recognise")
+    what = "what to recognise: wav, flac, mp3, ..."
+    parser.add_argument("paths", nargs="*", type=cli.path_text, metavar="WAV_OR_FOLDER", help=what)
     parser.add_argument(
         "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
     )

@@ -99,8 +99,20 @@ def _cut(add):
 
 def _lie(add):
     """Sizes that are not true."""
-    for size in (0, 1, len(DATA) - 1, len(DATA) + 1, len(DATA) + 2, 2**31 - 1, 2**32 - 2, 2**32 - 1):
+    for size in (0, 1, len(DATA) - 1, len(DATA) + 1, len(DATA) + 2, 10**9, 2**32 - 2**16):
         add(f"data says {size}", riff(chunk(b"fmt ", form()), chunk(b"data", DATA, size)))
+    # Written to a pipe: the header says "unknown" in one of many ways.
+    for size in (2**31 - 2**12, 2**31 - 37, 2**31 - 1, 2**31, 2**32 - 37, 2**32 - 2, 2**32 - 1):
+        add(f"data says {size}", riff(chunk(b"fmt ", form()), chunk(b"data", DATA, size), size=size), SOUND)
+    torn = riff(chunk(b"fmt ", form()), chunk(b"data", DATA + b"\1", 2**32 - 1, pad=False))
+    add("pipe closed within a sample", torn, SOUND)
+    add("pipe closed at once", riff(chunk(b"fmt ", form()), chunk(b"data", b"", 2**32 - 1)))
+    stereo = np.repeat(tone(22_050, 44_100), 2).tobytes()
+    for size in (2**31, 2**32 - 1):
+        fmt = chunk(b"fmt ", form(rate=44_100, channels=2))
+        add(f"44100 stereo says {size}", riff(fmt, chunk(b"data", stereo, size), size=size), None, "tone")
+    add("killed recorder 44100", riff(chunk(b"fmt ", form(rate=44_100)), chunk(b"data", DATA, 0), size=0))
+    add("data of 0 before a LIST", riff(chunk(b"fmt ", form()), chunk(b"data", b""), chunk(b"LIST", b"INFOabcd")))
     for size in (2, 1000):
         add(f"data says {size}", riff(chunk(b"fmt ", form()), chunk(b"data", DATA, size)), SOUND[: size // 2])
     for size in (0, 4, 36, 10**6, 2**32 - 1):
@@ -113,7 +125,10 @@ def _lie(add):
     rf64 = (chunk(b"ds64", ds64), chunk(b"fmt ", form()), chunk(b"data", DATA, 2**32 - 1))
     add("rf64", riff(*rf64, size=2**32 - 1, mark=b"RF64"), SOUND)
     add("rf64 cut", riff(*rf64, size=2**32 - 1, mark=b"RF64")[:-10])
-    add("rf64 without ds64", riff(*rf64[1:], size=2**32 - 1, mark=b"RF64"))
+    add("rf64 without ds64", riff(*rf64[1:], size=2**32 - 1, mark=b"RF64"), SOUND)
+    for size in (0, 2**63 - 1, 2**64 - 1):
+        unknown = chunk(b"ds64", struct.pack("<QQQI", size, size, 0, 0))
+        add(f"rf64 from a pipe {size}", riff(unknown, *rf64[1:], size=2**32 - 1, mark=b"RF64"), SOUND)
     huge = struct.pack("<QQQI", 2**60, 2**60, 2**59, 0)
     add("rf64 of an exabyte", riff(chunk(b"ds64", huge), *rf64[1:], size=2**32 - 1, mark=b"RF64"))
     add("rf64 mark on a riff", riff(chunk(b"fmt ", form()), chunk(b"data", DATA), mark=b"RF64"), SOUND)
@@ -157,6 +172,8 @@ def _lay_out(add):
         one(f"{bits} bits", form(bits=bits))
     for channels in (0, 65535):
         one(f"{channels} channels", form(channels=channels, frame_bytes=2))
+    one("24 bits in 4 bytes", form(bits=24, frame_bytes=4))
+    one("24 bits in 8 bytes, stereo", form(bits=24, frame_bytes=8, channels=2))
     for tag in (0, 2, 17, 85, 0x1234, 65535):
         one(f"format {tag}", form(tag))
 
@@ -201,6 +218,8 @@ def _mistake(add):
         ("zeros", bytes(32_044)),
         ("RIFF alone", b"RIFF"),
         ("avi", b"RIFF" + struct.pack("<I", 500) + b"AVI LIST" + bytes(500)),
+        ("m4a", b"\0\0\0\x1cftypM4A " + bytes(4000)),
+        ("webm", b"\x1aE\xdf\xa3" + bytes(4000)),
         ("apple double", b"\x00\x05\x16\x07\x00\x02\x00\x00Mac OS X        " + bytes(4000)),
     ):
         add(name, content)
@@ -235,6 +254,15 @@ def _encode(folder, made):
     for container in ("WAVEX", "RF64"):
         write(container, RATE, 1, "PCM_16", container, strict=tone(8000))
         write(f"{container} 24-bit stereo", 44_100, 2, "PCM_24", container)
+    write("FLAC of a stream", RATE, 1, "PCM_16", "FLAC")
+    content = bytearray(made[-1].path.read_bytes())
+    content[21:26] = bytes([content[21] & 0xF0, 0, 0, 0, 0])  # the number of samples, 36 bits: unknown
+    made[-1].path.write_bytes(content)
+    for n_channels in (2, 3):
+        write(f"{n_channels} channels that cancel", RATE, n_channels, "PCM_16")
+        sound, _ = soundfile.read(made[-1].path)
+        sound[:, 1:] *= -1 / (n_channels - 1)
+        soundfile.write(made[-1].path, sound, RATE, subtype="PCM_16", format="WAV")
     for container, encoding in (("W64", "PCM_16"), ("AIFF", "PCM_16"), ("FLAC", "PCM_16"), ("OGG", "VORBIS")):
         write(f"{container} named wav", 16_000, 1, encoding, container)
 

@@ -76,3 +76,18 @@ def test_any_rate_and_length_gives_the_loudest_second(tmp_path):
     assert clip.shape == (16000,)
     assert abs(np.argmax(spectrum) - 440) <= 1  # hertz, for a clip of one second
     assert np.sum(clip**2) > 0.98 * 0.8 * 16000 * 16000**2 / 2  # all of the tone's 0.8 s
+
+
+@pytest.mark.parametrize("gap_s", [0.5, 1.0, 2.0])
+@pytest.mark.parametrize("before", [True, False])
+def test_a_knock_is_neither_the_loudest_second_nor_a_word(gap_s, before):
+    rng = np.random.default_rng(1)
+    knock = (32767 * np.exp(-np.arange(1600) / 200) * rng.choice([-1, 1], 1600)).astype(np.int16)
+    word, gap = burst(3, 6400) // 8, np.zeros(int(gap_s * audio.SAMPLE_RATE), np.int16)
+    second = audio.loudest_second(np.concatenate([knock, gap, word, gap] if before else [gap, word, gap, knock]))
+    found = np.correlate(second.astype(float), word.astype(float), "valid").max() / np.square(word, dtype=float).sum()
+    assert found == pytest.approx(1, abs=1e-3)  # the whole word is in it
+    assert not audio.is_knock(second)
+    assert audio.is_knock(audio.fit_second(knock))
+    assert not audio.loudest_second(np.concatenate([gap, gap, gap, knock]))[:-1600].any()  # no word is made of it
+    assert not audio.is_knock(np.zeros(audio.CLIP_SAMPLES, np.int16))

@@ -181,7 +181,7 @@ def test_without_a_run_the_network_of_the_course_answers(folder, tmp_path, monke
     [
         (["nowhere.wav"], 1, "nowhere.wav does not exist"),
         (["--model", "runs/none", "data"], 1, "train one first"),
-        (["empty"], 1, "empty holds no wav files"),
+        (["empty"], 1, "empty holds no sound files"),
     ],
 )
 def test_bad_calls_are_one_line(folder, capsys, arguments, status, line):

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from utils import audio, cli, files
 from utils.cli import CourseError
 from utils.labels import LABELS, SILENCE, UNKNOWN
+from utils.names import compose, is_hidden
 
 SETS = ("train", "cv", "test")
 NOISE_FOLDER = "_background_noise_"
@@ -48,8 +49,12 @@ def parse_name(path):
 
 def wav_names(folder):
     """Names of the wav files in a folder, sorted; none if there is no such folder."""
+    return [name for name in _list_visible(folder) if name.lower().endswith(".wav")]
+
+
+def _list_visible(folder):
     try:
-        return sorted(name for name in os.listdir(folder) if name.lower().endswith(".wav"))
+        return sorted(name for name in os.listdir(folder) if not is_hidden(name))
     except (FileNotFoundError, NotADirectoryError):
         return []
 
@@ -81,7 +86,7 @@ def find_recordings(raw):
     raw = Path(raw)
     if (raw / "train" / "audio").is_dir():
         return raw / "train" / "audio"
-    if list_recordings(raw):
+    if any(_is_sound(name) for folder in _list_visible(raw) for name in _list_visible(raw / folder)):
         return raw
     raise CourseError(
         f"{raw} holds neither train/audio nor a folder of wavs for each word: run python -m utils.voices for the "
@@ -90,12 +95,38 @@ def find_recordings(raw):
 
 
 def list_recordings(folder):
-    """Folder and name of every wav (words and background noise), in a fixed order."""
-    try:
-        words = sorted(os.listdir(folder))
-    except OSError:
-        return []
-    return [(word, name) for word in words for name in wav_names(Path(folder, word))]
+    """Word and name of every sound file, also those that are passed over, in a fixed order.
+
+    A file that is in no word's folder has the word ``""``; one in a folder inside that has ``folder/file`` for a name.
+    """
+    found = []
+    for word in _list_visible(folder):
+        names = _list_visible(Path(folder, word))
+        found += [(word, name) for name in names if _is_sound(name)]
+        for inner in names:
+            if not _is_sound(inner):
+                found += [(word, f"{inner}/{name}") for name in _walk(Path(folder, word, inner))]
+        if _is_sound(word) and not names:
+            found.append(("", word))
+    return found
+
+
+def _is_sound(name):
+    return os.path.splitext(name)[1].lower() in (*audio.ENDINGS, *audio.OTHER_ENDINGS)  # noqa: PTH122
+
+
+def find_sounds(folder):
+    """Every sound file in a folder and in those inside it, by its ending, in a fixed order; hidden ones are none."""
+    return [Path(folder, name) for name in _walk(folder)]
+
+
+def _walk(folder):
+    """The same, relative to the folder."""
+    found = []
+    for place, inside, names in os.walk(folder):
+        inside[:] = [name for name in inside if not is_hidden(name)]
+        found += [Path(place, name).relative_to(folder).as_posix() for name in names if _is_sound(name)]
+    return sorted(name for name in found if not is_hidden(name.rpartition("/")[2]))
 
 
 def list_folder(recordings):
@@ -108,10 +139,8 @@ def read_list(path):
     path = Path(path)
     if not path.is_file():
         raise CourseError(f"{path} is missing: the split needs it (unpack the whole archive, see README)")
-    try:
-        return [line.strip() for line in path.read_text(encoding="utf-8").splitlines() if line.strip()]
-    except UnicodeDecodeError as error:
-        raise CourseError(f"{path} is damaged ({error}): unpack the recordings again") from error
+    lines = [line.strip().replace("\\", "/").removeprefix("./") for line in files.read_text(path).splitlines()]
+    return [line for line in lines if line]
 
 
 def check_lists(raw):
@@ -123,12 +152,14 @@ def check_lists(raw):
         If a clip is in both lists, or does not exist.
     """
     recordings = find_recordings(raw)
+    there = {compose(f"{word}/{name}"): f"{word}/{name}" for word, name in list_recordings(recordings)}
     folder, listed = list_folder(recordings), {}
     for name, file in LISTS.items():
         for clip in read_list(folder / file):
+            clip = there.get(compose(clip), clip)
             if listed.setdefault(clip, name) != name:
                 raise LeakError(f"{clip} is in both lists: take it out of one of {folder}/*_list.txt")
-    missing = sorted(set(listed) - {f"{word}/{name}" for word, name in list_recordings(recordings)})
+    missing = sorted(set(listed) - set(there.values()))
     if missing:
         raise LeakError(f"{len(missing)} listed clips do not exist, {missing[0]} for one: unpack the recordings again")
     return listed
@@ -145,18 +176,35 @@ class Listener:
     Attributes
     ----------
     long : list of Path
-        Recordings of more than a second, of which a clip is the first.
+        Recordings of more than a second, of which a clip is the loudest.
     other_format : set of Path
         Recordings that are not 16 kHz, 16-bit and mono.
+    cancelled : set of Path
+        Recordings whose channels cancel each other out, of which the loudest is taken.
     """
 
     def __init__(self, resample=False):
-        self.long, self.other_format = [], set()
+        self.long, self.other_format, self.cancelled = [], set(), set()
         self._resample, self._hashes = resample, {}
 
     def read(self, path, max_samples=None):
         """Samples of a recording; WavError with the reason if it is not one to use."""
-        return (audio.read_sound if self._resample else audio.read_wav)(path, max_samples)
+        return (
+            audio.read_sound(path, max_samples, self.cancelled) if self._resample else audio.read_wav(path, max_samples)
+        )
+
+    def find_fault(self, word, name):
+        """Why a file of :func:`list_recordings` is passed over unread; nothing if it is not."""
+        ending = os.path.splitext(name)[1].lower()  # noqa: PTH122
+        if not word:
+            return "in no word's folder"
+        if "/" in name:
+            return "in a folder inside the word's folder"
+        if ending in audio.OTHER_ENDINGS:
+            return f"{ending[1:]} instead of wav: convert it with ffmpeg -i FILE FILE.wav"
+        if ending != ".wav" and not self._resample:
+            return f"{ending[1:]} instead of wav: --resample takes it"
+        return ""
 
     def hash_all(self, paths, description):
         """Hash of each file's sound, whatever the file is called: None if all is zero, or the WavError."""
@@ -185,7 +233,7 @@ class Listener:
         except audio.OtherFormatError:
             if not self._resample:
                 raise
-            samples = audio.read_sound(path, MAX_SAMPLES + 1)
+            samples = audio.read_sound(path, MAX_SAMPLES + 1, self.cancelled)
             self.other_format.add(path)
         if len(samples) > MAX_SAMPLES:
             raise audio.WavError(f"longer than {MAX_SAMPLES // audio.SAMPLE_RATE} seconds: not one word")

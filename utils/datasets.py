@@ -107,12 +107,14 @@ def open_store(folder):
     folder = Path(folder)
     if not folder.is_dir():
         raise CourseError(f"{folder} is missing: run python -m utils.prepare, or check --path_to_data")
-    if (folder / "train_X1.bc").exists():
-        return {name: _open_published(folder, name) for name in SETS}
     for meant in (folder / "preprocessed", folder.parent):
-        if not (folder / "train_X.bc").exists() and (meant / "train_X.bc").exists():
+        if not list(folder.glob("train_X*.bc")) and (meant / "train_X.bc").exists():
             raise CourseError(f"{folder} holds no arrays: did you mean {meant}?")
-    sets = {name: _open_set(folder, name) for name in SETS}
+    read = _open_published if (folder / "train_X1.bc").exists() else _open_set
+    sets = {name: read(folder, name) for name in SETS}
+    for name, clip_set in sets.items():
+        if not len(clip_set):
+            raise CourseError(f"{folder}: {name} holds no clips: record more, and run python -m utils.prepare")
     if len({clip_set.label_order for clip_set in sets.values()}) > 1:
         raise CourseError(
             f"{folder}: train, cv and test have other labels than each other: run python -m utils.prepare"

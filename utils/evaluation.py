@@ -3,23 +3,28 @@
 import contextlib
 import csv
 import hashlib
+import io
 from collections import Counter
 
 import numpy as np
 
 from utils import files
+from utils.cli import CourseError
 from utils.corpus import parse_name
-from utils.labels import LABELS
+from utils.labels import LABELS, SILENCE
 
 RESAMPLES = 2000
 HEADER = ("fname", "label")  # of a submission
+FEW_SPEAKERS = 5  # fewer tell little of people in general, and a bootstrap over them nothing
 
 
 def accuracy_interval(correct, speakers=None, seed=0):
     """95 % interval of an accuracy, by bootstrap over speakers.
 
     Clips of one speaker succeed or fail together, so speakers are drawn with
-    replacement, each with all clips (Efron & Tibshirani 1993, chapter 8).
+    replacement, each with all clips (Efron & Tibshirani 1993, chapter 8). Of fewer than five
+    speakers, or speakers who are all alike, such as all right, that would give next to no width:
+    then it is the exact interval (Clopper & Pearson 1934) of as many trials as there are speakers.
 
     Parameters
     ----------
@@ -36,6 +41,9 @@ def accuracy_interval(correct, speakers=None, seed=0):
     correct = np.asarray(correct, float)
     group = np.arange(len(correct)) if speakers is None else np.unique(speakers, return_inverse=True)[1]
     clips, hits = np.bincount(group), np.bincount(group, weights=correct)
+    is_share = correct.min() >= 0  # and not the difference of two models
+    if is_share and (len(clips) < FEW_SPEAKERS or np.ptp(hits / clips) == 0):
+        return _exact_interval(correct.mean(), len(clips))
     rng = np.random.default_rng(seed)
     draws = rng.multinomial(len(clips), np.full(len(clips), 1 / len(clips)), RESAMPLES)
     accuracies = (draws @ hits) / (draws @ clips)
@@ -43,9 +51,24 @@ def accuracy_interval(correct, speakers=None, seed=0):
     return float(low), float(high)
 
 
+def _exact_interval(share, n_trials):
+    """95 % interval of Clopper and Pearson, of trials of which a share succeeded."""
+    from scipy.special import betaincinv  # only where it is needed
+
+    hits = share * n_trials
+    low = betaincinv(hits, n_trials - hits + 1, 0.025) if hits > 0 else 0.0
+    high = betaincinv(hits + 1, n_trials - hits, 0.975) if hits < n_trials else 1.0
+    return float(low), float(high)
+
+
 def speakers_of(names):
     """Speaker of each clip, from names such as ``label/file.wav``."""
     return [parse_name(name)[0] for name in names]
+
+
+def count_speakers(names):
+    """How many people are heard in clips with such names; rooms in which nobody speaks are none."""
+    return len({speaker for speaker, word in map(parse_name, names) if word != SILENCE})
 
 
 def score(y_true, y_predicted, names=(), labels=LABELS):
@@ -68,12 +91,14 @@ def score(y_true, y_predicted, names=(), labels=LABELS):
 
     y_true, y_predicted = np.asarray(y_true), np.asarray(y_predicted)
     correct = y_true == y_predicted
-    speakers = speakers_of(names) or None
+    interval = accuracy_interval(correct, speakers_of(names) or None)
+    if names and (n_people := count_speakers(names)) < FEW_SPEAKERS:  # however many rooms there are
+        interval = _exact_interval(correct.mean(), max(1, n_people))
     indices = range(len(labels))
     by_label = precision_recall_fscore_support(y_true, y_predicted, labels=indices, zero_division=0)
     return {
         "accuracy": float(correct.mean()),
-        "interval": list(accuracy_interval(correct, speakers)),
+        "interval": list(interval),
         "per_label": {
             label: {key: float(values[i]) for key, values in zip(("precision", "recall", "f1"), by_label)}
             for i, label in enumerate(labels)
@@ -155,9 +180,8 @@ def check_submission(path, names=None, labels=LABELS):
         One line for each kind of problem, with an example.
     """
     try:
-        with open(path, encoding="utf-8", newline="") as file:
-            header, *rows = list(csv.reader(file)) or [[]]
-    except (OSError, ValueError, csv.Error) as error:
+        header, *rows = list(csv.reader(io.StringIO(files.read_text(path)))) or [[]]
+    except (OSError, CourseError, csv.Error) as error:
         return [f"cannot be read as a table ({getattr(error, 'strerror', None) or error})"]
     problems = []
     if tuple(header) != HEADER:

@@ -334,6 +334,20 @@ def read_json(path):
         raise CourseError(f"{path} is damaged ({error}): remove it and run again") from error
 
 
+def read_text(path):
+    """Text that a person or another program wrote: UTF-8, with or without a mark that says so, any system's lines.
+
+    Raises
+    ------
+    CourseError
+        If the file is in another encoding.
+    """
+    try:
+        return Path(path).read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise CourseError(f"{path} is no text in UTF-8 (byte {error.start + 1}): save it as UTF-8") from error
+
+
 def require_space(folder, n_bytes):
     """Raise CourseError unless the disk that holds ``folder`` has ``n_bytes`` free."""
     folder = nearest_folder(folder)

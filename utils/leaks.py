@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from utils import audio
 from utils.corpus import SETS, LeakError, Listener, check_lists, list_clips, parse_name
 from utils.labels import LABELS, SILENCE
+from utils.names import fold
 
 SILENCE_GAP = audio.SAMPLE_RATE  # samples between the stretches of background noise of two sets
 
@@ -51,6 +52,7 @@ def audit(folder="data/main", raw=None, labels=LABELS, listener=None):
     warnings = []
     for clip, digest in zip(clips, listener.hash_all([clip.path for clip in clips], "auditing")):
         speaker, word = parse_name(clip.path)
+        speaker = fold(speaker)  # anna and Anna are one person, and one recording of a room
         short = f"{clip.set}/{clip.label}/{clip.path.name}"
         if isinstance(digest, audio.WavError):
             raise LeakError(f"{clip.path}: {digest}; remove the tree and split again")

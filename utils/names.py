@@ -11,6 +11,11 @@ _NOT_IN_WINDOWS = re.compile(
 )
 
 
+def is_hidden(name):
+    """Whether a file or folder is none of the user's: ``.DS_Store``, and the ``._anna_1.wav`` of a Mac."""
+    return name.startswith(".")
+
+
 def find_fault(name):
     """What is wrong with the name of a file or folder, in words to follow it; nothing if every system can hold it."""
     if not name:

@@ -20,6 +20,8 @@ SPACE_SPARE = 2e6  # bytes, for labels, names and hashes
 def persist_raw(found, folder, settings):
     """Write the clips of each set as ``<set>_X.bc`` (int16 waveforms) and ``<set>_y.bc`` (one-hot).
 
+    Of a clip that is longer it is the loudest second, which ``predict.py`` hears too.
+
     Rows are in a random order, the same each time, so that any stretch of them is a fair
     mixture of labels and speakers.
 
@@ -58,10 +60,7 @@ def persist_raw(found, folder, settings):
         ):
             for start in range(0, len(group), BATCH_CLIPS):
                 batch = group[start : start + BATCH_CLIPS]
-                rows = np.zeros((len(batch), audio.CLIP_SAMPLES), np.int16)  # a shorter clip ends in zeros
-                for row, clip in zip(rows, batch):
-                    samples = audio.read_wav(clip.path, audio.CLIP_SAMPLES)
-                    row[: len(samples)] = samples
+                rows = np.stack([audio.loudest_second(audio.read_wav(clip.path)) for clip in batch])
                 writer.append(rows, names[start : start + BATCH_CLIPS])
                 bar.update(len(batch))
         written += len(group)
@@ -100,7 +99,11 @@ def main(arguments=None):
     """Command line of ``python -m utils.prepare``."""
     parser = cli.Parser(prog="python -m utils.prepare", description="Split, balance and persist the recordings.")
     parser.add_argument(
-        "--raw", type=cli.path_text, default="data/raw", help="recordings: Kaggle's layout, or a folder for each word"
+        "--raw",
+        type=cli.path_text,
+        default="data/raw",
+        help="recordings: Kaggle's layout, or a folder for each word, with a room in which nobody speaks in "
+        "_background_noise_",
     )
     parser.add_argument("--main", type=cli.path_text, default="data/main", help="gets the full split and its arrays")
     parser.add_argument(
@@ -119,7 +122,9 @@ def main(arguments=None):
         action="store_false",
         help="recordings of your own whose names do not say who speaks (anna_1.wav does)",
     )
-    parser.add_argument("--resample", action="store_true", help="take other rates, channels and formats too")
+    parser.add_argument(
+        "--resample", action="store_true", help="take other rates, channels and formats (flac, mp3, ...) too"
+    )
     options = parser.parse_args(arguments)
     start = time.perf_counter()
     result, written = prepare(

@@ -191,7 +191,7 @@ def read_labels(folder):
     path = Path(folder) / "labels.txt"
     if not path.exists():
         raise no_model(folder)
-    return path.read_text(encoding="utf-8").splitlines()
+    return files.read_text(path).splitlines()
 
 
 class RunLog:

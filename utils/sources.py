@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import archives, cli, downloads, files
+from utils import archives, cli, downloads, files, names
 from utils.cli import BadUse, CourseError
 from utils.labels import SILENCE
 
@@ -145,7 +145,7 @@ def download_speech_commands(version=1, raw=RAW):
             if path.is_file():  # the lists, the licence
                 path.rename(train / path.name)
         archives.extract(test_set, work / "canonical")
-        clips = sorted((work / "canonical").glob("*/*.wav"))
+        clips = [path for path in sorted((work / "canonical").glob("*/*.wav")) if not names.is_hidden(path.name)]
         # Their folders are the ten keywords, _silence_ and _unknown_.
         labelled = [(path, path.parent.name.strip("_")) for path in clips]
         hide_labels(labelled, work, solution, np.random.default_rng(SEED))

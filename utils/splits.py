@@ -1,7 +1,9 @@
 """Split ``data/raw`` by speaker into ``data/main`` and ``data/sample``."""
 
 import csv
+import difflib
 import hashlib
+import re
 import shutil
 from collections import Counter, defaultdict
 from dataclasses import dataclass, field
@@ -15,7 +17,7 @@ from utils.cli import BadUse, CourseError, progress
 from utils.corpus import LISTS, NOISE_FOLDER, SETS, parse_name
 from utils.labels import KEYWORDS, LABELS, SILENCE, UNKNOWN, label_of, with_extras
 from utils.leaks import SILENCE_GAP
-from utils.names import fold, is_too_long
+from utils.names import compose, fold, is_too_long
 
 SAMPLE_SIZE = {"train": 20, "cv": 5, "test": 5}  # clips a label
 SEED = 220788
@@ -26,7 +28,8 @@ SPEAKER_SHARE = 0.1  # of the speakers go to cv, and as many to test, where no l
 WAV_BYTES = 40_000  # a clip on disk, at most
 ENTRY_BYTES = 512  # a link in a folder, at most
 NOTE = "split.json"  # marks a folder as made here, and says of what
-VERSION = 2  # of the rules below: a tree made by other rules is made anew
+NEARLY_ALL = 0.9  # of names that say the same
+VERSION = 3  # of the rules below: a tree made by other rules is made anew
 
 
 @dataclass
@@ -95,8 +98,8 @@ def split(
     for folder in (main, sample):
         _require_ours(folder, _read_note(folder) or note)
     listener = corpus.Listener(resample)
-    plan, skipped = _plan(raw, keywords, speakers, listener)
-    pieces = _plan_silence(raw, plan, keywords, skipped, listener)
+    plan, skipped, doubts = _plan(raw, keywords, speakers, listener)
+    pieces = _plan_silence(raw, plan, keywords, skipped, doubts, listener)
     with files.work_folder(main / "tree") as tree, files.work_folder(sample / "tree") as small:
         _require_space(tree, small, plan, pieces, labels, listener)
         _fill(tree, plan, labels, listener)
@@ -110,7 +113,7 @@ def split(
                 files.replace(work / name, folder / name)
     files.write_csv(main / "skipped.csv", ("file", "reason"), skipped)
     counts = corpus.count_clips(main, labels)
-    warnings = [*report.warnings, *_find_oddities(counts, listener)]
+    warnings = [*doubts, *report.warnings, *_find_oddities(counts, listener)]
     if not speakers:
         warnings.append("speakers are not known: the same voice may be in train and test, and scores too good")
     note = {
@@ -206,37 +209,41 @@ def _find_oddities(counts, listener):
         path = listener.long[0]
         yield (
             f"{len(listener.long)} recordings are longer than a second, such as {path.parent.name}/{path.name}: "
-            "only their first second is used"
+            "only the second with the most sound is used"
+        )
+    if listener.cancelled:
+        path = min(listener.cancelled)
+        yield (
+            f"{len(listener.cancelled)} recordings have channels that cancel each other out, such as "
+            f"{path.parent.name}/{path.name}: their loudest channel is used"
         )
 
 
 def _plan(raw, keywords, speakers, listener):
-    """Which recording goes where: rows of (set, label, file name, recording), and what is passed over."""
+    """Which recording goes where: rows of (set, label, file name, recording); what is passed over; what to doubt."""
     recordings = corpus.find_recordings(raw)
     found = [recording for recording in corpus.list_recordings(recordings) if recording[0] != NOISE_FOLDER]
+    _check_folders(found, recordings)
+    skipped = [(_join(*clip), reason) for clip in found if (reason := listener.find_fault(*clip))]
+    found = [clip for clip in found if not listener.find_fault(*clip)]
+    paths = [recordings / word / wav for word, wav in found]
+    digests = dict(zip(found, listener.hash_all(paths, "checking recordings")))
+    skipped += [(_join(*clip), str(digest)) for clip, digest in digests.items() if isinstance(digest, audio.WavError)]
+    found = [clip for clip in found if not isinstance(digests[clip], audio.WavError)]
     for word in keywords:
         if not any(label_of(folder, keywords) == word for folder, _ in found):
             raise CourseError(
-                f"{recordings / word} holds no recordings: bring them, or name the words that are there (--keywords)"
+                f"{recordings / word} holds no recordings{_explain(skipped, word)}: bring them, or name the words that "
+                "are there (--keywords)"
             )
-    lists = [corpus.list_folder(recordings) / name for name in LISTS.values()]
-    if recordings != raw or any(path.exists() for path in lists):
-        if not speakers:
-            raise CourseError(f"{lists[0].parent} has lists of who is in which set: leave out --no-speakers")
-        sets = corpus.check_lists(raw)
-        names = {recording: recording[1] for recording in found}
-    else:
-        names = {recording: _standard_name(*recording, speakers, recordings) for recording in found}
-        sets = _assign_speakers(names, recordings)
+    sets, names, doubts = _deal(raw, recordings, found, speakers, keywords)
+    doubts += _find_zeros(digests, sets)
     order = {"test": 0, "cv": 1, "train": 2}  # of the same audio in two sets, train's copy goes first
-    rows = [(sets.get(f"{word}/{wav}", "train"), word, wav) for word, wav in found]
+    rows = [(sets.get(_join(*clip), "train"), *clip) for clip in found]
     rows.sort(key=lambda row: order[row[0]])
-    paths = [recordings / word / wav for _, word, wav in rows]
-    plan, skipped, sounds, places = [], [], {}, set()
-    for (name, word, wav), path, digest in zip(rows, paths, listener.hash_all(paths, "checking recordings")):
-        if isinstance(digest, audio.WavError):
-            skipped.append((f"{word}/{wav}", str(digest)))
-            continue
+    plan, sounds, places = [], {}, set()
+    for name, word, wav in rows:
+        digest = digests[word, wav]
         first = sounds.setdefault(digest, (name, f"{word}/{wav}"))
         if digest is not None and first[0] != name:
             skipped.append((f"{word}/{wav}", f"the same audio as {first[1]} in {first[0]}"))
@@ -252,8 +259,82 @@ def _plan(raw, keywords, speakers, listener):
             skipped.append((f"{word}/{wav}", f"{place[2]} would be too long a name"))
             continue
         places.add(key)
-        plan.append((*place, path))
-    return plan, sorted(skipped)
+        plan.append((*place, recordings / word / wav))
+    _check_sets(plan, keywords, skipped, recordings)
+    return plan, sorted(skipped), doubts
+
+
+def _join(word, name):
+    return f"{word}/{name}" if word else name
+
+
+def _explain(skipped, folder=""):
+    """Why most files (of a folder) were passed over, in brackets; nothing if none were."""
+    reasons = Counter(reason for file, reason in skipped if not folder or compose(file).startswith(f"{folder}/"))
+    if not reasons:
+        return ""
+    reason, count = reasons.most_common(1)[0]
+    hint = ", which --resample takes" if re.search("instead of (1|16|16000)$", reason) else ""
+    return f" ({reasons.total()} files passed over, {count} of them: {reason}{hint})"
+
+
+def _check_folders(found, recordings):
+    """Refuse folders that are meant for background noise and have another name: they would be learned as a word."""
+    for word in dict.fromkeys(word for word, _ in found):
+        letters = "".join(filter(str.isalpha, fold(word)))
+        is_noise = difflib.SequenceMatcher(None, letters, "backgroundnoise").ratio() > NEARLY_ALL
+        if letters == SILENCE or is_noise:
+            raise CourseError(
+                f"{recordings / word} is no word: silence is cut from recordings of half a minute or more, of a room "
+                f"in which nobody speaks, in {recordings / NOISE_FOLDER}; move the folder away"
+            )
+
+
+def _deal(raw, recordings, found, speakers, keywords):
+    """Set of each recording, by the lists or by who speaks; its name in the challenge's form; what to doubt."""
+    lists = [corpus.list_folder(recordings) / name for name in LISTS.values()]
+    if recordings == raw and not any(path.exists() for path in lists):
+        names = {clip: _standard_name(*clip, speakers, recordings) for clip in found}
+        doubts = list(_doubt_speakers(names, recordings)) if speakers else []
+        return _assign_speakers(names, recordings, keywords), names, doubts
+    if not speakers:
+        raise CourseError(f"{lists[0].parent} has lists of who is in which set: leave out --no-speakers")
+    unknown = [f"{word}/{wav}" for word, wav in found if "_nohash_" not in wav]
+    doubts = []
+    if unknown:
+        doubts.append(
+            f"{len(unknown)} names do not say who speaks as anna_nohash_1.wav does, such as {unknown[0]}: that nobody "
+            "is in two sets is left to the lists"
+        )
+    return corpus.check_lists(raw), {clip: clip[1] for clip in found}, doubts
+
+
+def _check_sets(plan, keywords, skipped, recordings):
+    """Raise CourseError if a set would be empty or a keyword could not be learned: training would fail, or worse."""
+    counts = Counter((name, label) for name, label, _, _ in plan)
+    for name in SETS:
+        if not any(counts[name, word] for word in keywords):
+            raise CourseError(
+                f"{recordings} has no clip of a keyword for {name}{_explain(skipped)}: record all words by more people"
+            )
+    for word in keywords:
+        if not counts["train", word]:
+            raise CourseError(
+                f"{recordings} has no clip of {word!r} for training{_explain(skipped, word)}: record it by more "
+                "people, or leave it out (--keywords)"
+            )
+
+
+def _find_zeros(digests, sets):
+    """Warnings of word folders and sets most of which is nothing but zeros: digests of None."""
+    groups = defaultdict(list)
+    for (word, wav), digest in digests.items():
+        if not isinstance(digest, audio.WavError):
+            groups[f"folder {word}"].append(digest)
+            groups[f"set {sets.get(f'{word}/{wav}', 'train')}"].append(digest)
+    for group, found in groups.items():
+        if 2 * found.count(None) > len(found):
+            yield f"{found.count(None)} of {len(found)} recordings in the {group} hold nothing but zeros: record again"
 
 
 def _standard_name(word, wav, speakers, recordings):
@@ -270,11 +351,80 @@ def _standard_name(word, wav, speakers, recordings):
     return f"{speaker}_nohash_{take.replace('_', '-')}.wav"
 
 
-def _assign_speakers(names, recordings):
-    """Set of each recording: about a tenth of the speakers validates, a tenth tests, at least one each."""
-    by_speaker = defaultdict(list)
+def _doubt_speakers(names, recordings):
+    """Raise CourseError, or warn, where what the names say of who speaks is not who speaks.
+
+    ``7_jackson_32.wav`` would be by "7_jackson", who says nothing but "7": jackson would be in several sets.
+    """
+    by_word, words = defaultdict(list), defaultdict(set)
     for (word, wav), name in names.items():
-        by_speaker[parse_name(name)[0]].append(f"{word}/{wav}")
+        speaker = fold(parse_name(name)[0])
+        by_word[word].append((wav, speaker))
+        words[speaker].add(word)
+    for at_end in (False, True):
+        marks, people, of_word = {}, {}, []
+        for word, clips in by_word.items():
+            cuts = [_cut(speaker, word, at_end) for _, speaker in clips]
+            whole = [mark == _split(word) and bool(rest or not at_end) for mark, rest in cuts]
+            of_word += [(word, wav) for (wav, _), is_word in zip(clips, whole) if is_word]
+            mark, count = Counter(mark for mark, _ in cuts).most_common(1)[0]
+            if count >= NEARLY_ALL * len(cuts):
+                marks[word], people[word] = mark, {rest for _, rest in cuts if rest}
+        named = [word for word, mark in marks.items() if mark == _split(word)]
+        turns = Counter(person for group in people.values() for person in group)
+        shared = [person for person, n_words in turns.items() if n_words > 1]
+        # Without what is the same in a folder and another one in the next, it is the same people everywhere.
+        numbered = len(set(marks.values())) == len(marks) and len(shared) >= max(2, len(turns) / 2)
+        if len(named) >= min(2, len(by_word)) or numbered:
+            word = (named or list(marks))[0]
+            wav, speaker = by_word[word][0]
+            person = "_".join(_cut(speaker, word, at_end)[1]) or "anna"
+            raise CourseError(
+                f"{recordings / word / wav}: names here say the word where it should be who speaks, and one person "
+                f"would be in several sets; name it like {person}_1.wav, or use --no-speakers"
+            )
+        if len({word for word, _ in of_word}) > 1:
+            yield (
+                f"{len(of_word)} names {'end' if at_end else 'begin'} with their word, such as "
+                f"{'/'.join(of_word[0])}: one person may be in several sets; name them like anna_1.wav, or use "
+                "--no-speakers"
+            )
+    takes = [Path(name).stem.rpartition("_")[2] for name in names.values()]
+    if all(speaker.isdigit() for speaker in words) and sum(map(str.isalpha, takes)) >= NEARLY_ALL * len(takes):
+        yield (
+            f"all speakers have numbers for names, such as {min(words)} in {wav}: if who speaks stands at the end, "
+            "people are in several sets and scores too good; name files like anna_1.wav, or use --no-speakers"
+        )
+    single = [speaker for speaker, said in words.items() if len(said) == 1]
+    if len(by_word) > 1 and len(single) >= NEARLY_ALL * len(words):
+        yield (
+            f"{len(single)} of {len(words)} speakers say one word only, such as {single[0]}: if that is not who "
+            "speaks, people are in several sets and scores too good; name files like anna_1.wav, or use --no-speakers"
+        )
+
+
+def _split(text):
+    return tuple(re.split(r"[\s_-]+", fold(text)))
+
+
+def _cut(speaker, word, at_end):
+    """First (or last) part of a name, which is the whole word if that stands there, and the rest."""
+    parts, word = _split(speaker), _split(word)
+    if at_end:
+        parts, word = parts[::-1], word[::-1]
+    size = len(word) if parts[: len(word)] == word else 1
+    mark, rest = parts[:size], parts[size:]
+    return (mark[::-1], rest[::-1]) if at_end else (mark, rest)
+
+
+def _assign_speakers(names, recordings, keywords):
+    """Set of each recording: about a tenth of the speakers validates, a tenth tests, at least one each."""
+    by_speaker, needed = defaultdict(list), set()  # needed are those who say a keyword
+    for (word, wav), name in names.items():
+        speaker = fold(parse_name(name)[0])
+        by_speaker[speaker].append(f"{word}/{wav}")
+        if label_of(word, keywords) != UNKNOWN:
+            needed.add(speaker)
     if len(by_speaker) < len(SETS):
         raise CourseError(
             f"{recordings} has recordings of {len(by_speaker)} speakers ({', '.join(sorted(by_speaker))}), and three "
@@ -284,6 +434,12 @@ def _assign_speakers(names, recordings):
     ranked = sorted(by_speaker, key=lambda speaker: hashlib.sha256(speaker.encode(errors="surrogateescape")).digest())
     share = max(1, round(SPEAKER_SHARE * len(ranked)))
     chosen = {"test": ranked[:share], "cv": ranked[share : 2 * share], "train": ranked[2 * share :]}
+    for group in chosen.values():  # chance may leave a set without: then two speakers change places
+        for other in chosen.values():
+            mine, theirs = ([speaker for speaker in some if speaker in needed] for some in (group, other))
+            if not mine and len(theirs) > 1:
+                here, there = len(group) - 1, other.index(theirs[0])
+                group[here], other[there] = other[there], group[here]
     return {clip: name for name, group in chosen.items() for speaker in group for clip in by_speaker[speaker]}
 
 
@@ -343,18 +499,24 @@ def silence_starts(n_samples, wanted):
     return starts
 
 
-def _plan_silence(raw, plan, keywords, skipped, listener):
+def _plan_silence(raw, plan, keywords, skipped, doubts, listener):
     """Pieces of every background recording, as many a set as the median keyword has clips: place -> samples."""
-    folder, sounds, stems = corpus.find_recordings(raw) / NOISE_FOLDER, {}, set()
-    for path in corpus.list_wavs(folder):
+    recordings, sounds, stems = corpus.find_recordings(raw), {}, set()
+    folder = recordings / NOISE_FOLDER
+    for path in [folder / name for word, name in corpus.list_recordings(recordings) if word == NOISE_FOLDER]:
+        name = path.relative_to(recordings).as_posix()
         try:
+            if reason := listener.find_fault(NOISE_FOLDER, path.relative_to(folder).as_posix()):
+                raise audio.WavError(reason)
             sound = listener.read(path, MAX_NOISE_SAMPLES)
         except audio.WavError as reason:
-            skipped.append((f"{NOISE_FOLDER}/{path.name}", str(reason)))
+            skipped.append((name, str(reason)))
             continue
         if fold(path.stem) in stems:
-            skipped.append((f"{NOISE_FOLDER}/{path.name}", f"another file is already named {path.stem}"))
+            skipped.append((name, f"another file is already named {path.stem}"))
             continue
+        if not sound.any():
+            doubts.append(f"{name} holds nothing but zeros: no room is as silent, record one")
         stems.add(fold(path.stem))
         sounds[path.stem] = sound
     counts = Counter((name, label) for name, label, _, _ in plan)
@@ -368,8 +530,8 @@ def _plan_silence(raw, plan, keywords, skipped, listener):
     }
     if len({path.parent for path in pieces}) < len(SETS):
         raise CourseError(
-            f"{folder} holds no background noise to cut silence from for every set: put a recording of 30 seconds "
-            "or more there, of a room in which nobody speaks"
+            f"{folder} holds no background noise to cut silence from for every set{_explain(skipped, NOISE_FOLDER)}: "
+            "put a recording of 30 seconds or more there, of a room in which nobody speaks"
         )
     return pieces
 

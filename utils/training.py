@@ -296,11 +296,13 @@ def summarize(settings, model, sets, dataset, journal, predict):
 def report(result, sets):
     """Print a result with what it stands on."""
     low, high = result["test_interval"]
-    over = "speakers" if sets["test"].names else "clips"
+    names = sets["test"].names
+    interval = f"95 % interval {low:.3f} to {high:.3f} (over {'speakers' if names else 'clips'})"
+    if names and (n_people := evaluation.count_speakers(names)) < evaluation.FEW_SPEAKERS:
+        interval = f"{n_people} speaker(s): too few speakers for an interval over them"
     print(
         f"{result['dataset']} (files {result['dataset_hash']}), {result['model']}: "
         f"{result['parameters']:,} parameters, {result['macs'] / 1e6:.1f} M multiply-accumulates\n"
         f"validation accuracy {result['cv_accuracy']:.4f} on {len(sets['cv'])} clips\n"
-        f"test accuracy {result['test_accuracy']:.4f} on {len(sets['test'])} clips, "
-        f"95 % interval {low:.3f} to {high:.3f} (over {over})"
+        f"test accuracy {result['test_accuracy']:.4f} on {len(sets['test'])} clips, {interval}"
     )
