@@ -4,6 +4,7 @@ Every command, with every flag that takes a path, meets places where a person's 
 afterwards, byte for byte, and a refusal is one line. The networks alone are left out: what is tried is where files go.
 """
 
+import contextlib
 import dataclasses
 import os
 import subprocess
@@ -59,9 +60,29 @@ class Deaf:
     from_log_mel = __call__
 
 
+@contextlib.contextmanager
+def disk(folder):
+    """A disk of its own, of which the folder is the root, where this system and user can have one."""
+    folder.mkdir()
+    if sys.platform != "linux" or os.getuid():
+        yield
+        return
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", folder], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", folder], check=True)
+
+
 @pytest.fixture
 def project(tmp_path, monkeypatch):
     """A person's folder, half full of the course's things and half of others."""
+    with disk(tmp_path / "disk"), disk(tmp_path / "empty_disk"):
+        yield make_project(tmp_path, monkeypatch)
+        monkeypatch.undo()  # the disk is not in use any more
+
+
+def make_project(tmp_path, monkeypatch):
     folder = tmp_path / "somebody" / "project"
     make_raw(folder / "data" / "raw", words=("yes", "no", "bed"), speakers=[f"{n:08x}" for n in range(4)])
     (folder / "data" / "raw" / "test" / "audio").mkdir(parents=True)

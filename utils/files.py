@@ -127,7 +127,7 @@ def beside(target, ending):
     target = Path(target)
     if target.name in ("", ".."):
         target = Path(os.path.realpath(target))
-    if not target.name:
+    if not target.name or os.path.ismount(target):  # nothing beside it could take its place
         raise BadUse(f"{target} is a whole disk: name a folder on it")
     return target.with_name(f".{target.name}.{ending}")
 
