@@ -311,7 +311,7 @@ def test_an_empty_folder_for_the_voices_is_no_recordings(tmp_path, monkeypatch):
     with pytest.raises(pytest.fail.Exception, match="speaking"):
         voices.make_voices(tmp_path / "raw", n_speakers=3, n_test_clips=12)
     (tmp_path / "raw" / "mine.txt").write_text("mine")
-    with pytest.raises(CourseError, match="already holds something"):
+    with pytest.raises(CourseError, match="already holds recordings"):
         voices.make_voices(tmp_path / "raw", n_speakers=3, n_test_clips=12)
 
 

@@ -217,6 +217,13 @@ def test_a_file_that_was_put_into_a_split_is_kept(place, project, capsys):
     assert cli.run(prepare.main, arguments) == 0
 
 
+def test_a_recording_that_is_written_anew_is_no_stranger_in_its_split(project):
+    """The split's clip is a hard link to it, and changes with it."""
+    assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
+    audio.write_wav(project / "data/raw/train/audio/yes/00000003_nohash_0.wav", burst(9, 3000))
+    assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
+
+
 def test_a_split_of_an_earlier_version_is_known_as_ours(project):
     assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
     main, sample = project / "data" / "main", project / "data" / "sample"

@@ -96,11 +96,11 @@ def test_an_interrupted_submission_goes_on_and_ends_as_an_uninterrupted_one(fold
     monkeypatch.setattr(predict, "BATCH_CLIPS", 3)
     read, heard = audio.read_loudest_second, []
 
-    def interrupt(path):
+    def interrupt(path, cancelled):
         heard.append(path)
         if len(heard) == 6:
             raise KeyboardInterrupt
-        return read(path)
+        return read(path, cancelled)
 
     with monkeypatch.context() as patch:
         patch.setattr(audio, "read_loudest_second", interrupt)

@@ -155,9 +155,11 @@ def _require_ours(folder, note):
     else:
         known, there = [], [path for path in files.list_paths(folder) if not path.startswith(".tree.")]
     known = set(known)
-    stranger = next((clip for clip in there if clip not in known), None)
-    if stranger:
-        place = stranger.rpartition(" ")[0] if note else stranger
+    for clip in there:
+        place = clip.rpartition(" ")[0] if note else clip
+        # A file that has another name too, such as a clip whose recording was written anew, is not lost with this one.
+        if clip in known or (folder / place).lstat().st_nlink > 1:
+            continue
         raise BadUse(
             f"{folder} holds {place}, which this command did not make: move it away, or name another folder "
             "(--main, --sample)"
