@@ -91,7 +91,9 @@ def recognise(path, folder):
         return show_problem(str(error)), None, ""
     waveform = audio.to_waveform(clip)
     probabilities = model(waveform[None])[0]
-    best = model.labels.index(SILENCE) if audio.is_knock(clip) else int(probabilities.argmax())
+    if audio.is_knock(clip):
+        probabilities = np.array([float(label == SILENCE) for label in model.labels])
+    best = int(probabilities.argmax())
     note = ", by the loudest channel: the channels cancel each other out" if cancelled else ""
     answer = show_answer(model.labels[best], f"{probabilities[best]:.0%} sure{note}")
     return answer, dict(zip(model.labels, map(float, probabilities))), draw(waveform, model.labels[best])

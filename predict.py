@@ -28,7 +28,7 @@ from utils.labels import SILENCE
 
 TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
-NO_USE = "Kaggle would not accept their answers"
+NO_USE = "Kaggle would not accept the submission"
 BATCH_CLIPS = 64  # spectra of 256 would take 150 MB more, and as long
 
 
@@ -55,7 +55,7 @@ def recognise(recogniser, paths):
     ------
     (Path, str, float, str or None)
         File, label, its probability, and why the file could not be read (then the label is
-        ``silence`` and the probability NaN). A click or a knock alone is ``silence`` whatever the network says.
+        ``silence`` and the probability NaN). A click or a knock alone is ``silence`` for sure.
     """
     remaining, cancelled = iter(paths), set()
     while batch := list(itertools.islice(remaining, BATCH_CLIPS)):
@@ -67,7 +67,9 @@ def recognise(recogniser, paths):
                 reasons[index] = str(reason)
         probabilities = recogniser(audio.to_waveform(clips))
         for path, clip, row, reason in zip(batch, clips, probabilities, reasons):
-            best = recogniser.labels.index(SILENCE) if audio.is_knock(clip) else int(row.argmax())
+            if audio.is_knock(clip):
+                row = np.array([float(label == SILENCE) for label in recogniser.labels])
+            best = int(row.argmax())
             label = recogniser.labels[best]
             yield (path, SILENCE, float("nan"), reason) if reason else (path, label, float(row[best]), None)
     warn_of_cancelled(cancelled)
@@ -76,9 +78,7 @@ def recognise(recogniser, paths):
 def warn_of_cancelled(paths):
     """Say once of which recordings one channel was heard alone."""
     if paths:
-        cli.warn(
-            f"{len(paths)} files have channels that cancel each other out, such as {min(paths)}: heard was the loudest"
-        )
+        cli.warn(f"{len(paths)} files have channels that cancel out, such as {min(paths)}: the loudest one was used")
 
 
 def read_sample(path=SAMPLE_SUBMISSION):

@@ -65,11 +65,11 @@ def train(settings, strategy, run, spare):
     model.summary(expand_nested=True)
     train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
 
+    changes = training.make_changes(settings, train_set)
     run.start(config, sets["train"].label_order, settings.resume, 4 * model.count_params())
     callback = training.RunCallback(run, settings, model)
     callback.restore(part)
     callback.journal.log.write_clips(sets["cv"])
-    changes = training.make_changes(settings, train_set)
     part.fit(
         datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.journal.epoch, changes),
         steps_per_epoch=steps,

@@ -163,13 +163,15 @@ def train(settings, strategy, run, spare):
         as_log_mel = modules.takes_log_mel(trainer.network)
         train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare)
 
+    changes = training.make_changes(settings, train_set)
+
     # All workers learn; the chief alone writes.
     keeper = Keeper(run, config, settings, trainer, sets["train"].label_order) if run else None
     first_epoch = trainer.follow_chief()
     if keeper:
         keeper.journal.log.write_clips(sets["cv"])
         keeper.journal.log.write_graph(modules.Recogniser(trainer.network).recognise)
-    batches = make_batches(settings, strategy, train_set, first_epoch)
+    batches = make_batches(settings, strategy, train_set, first_epoch, changes)
     cv_batches = datasets.evaluation_dataset(cv_set, 64).cache()
     most_steps = settings.max_steps or sys.maxsize
     for _ in range(first_epoch, settings.epochs):
@@ -187,9 +189,8 @@ def train(settings, strategy, run, spare):
     strategies.wait_for_all(strategy)
 
 
-def make_batches(settings, strategy, train_set, first_epoch):
-    """Endless batches for each replica of this worker."""
-    changes = training.make_changes(settings, train_set)
+def make_batches(settings, strategy, train_set, first_epoch, changes):
+    """Endless batches for each replica of this worker; ``changes`` are made to each."""
 
     def make(context):
         n_replicas = context.num_replicas_in_sync

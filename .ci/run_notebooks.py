@@ -94,7 +94,7 @@ def main():
         start = time.perf_counter()
         target = path if options.in_place else Path("course") / path.name
         if target != path and is_edited(target):
-            print(f"{target} was edited since it was made: move it away, or edit {path} instead", file=sys.stderr)
+            print(f"{target} was edited, or is of an earlier version: move it away", file=sys.stderr)
             return 2
         notebook = nbformat.read(path, as_version=4)
         n_cells = len(notebook.cells)

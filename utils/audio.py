@@ -362,7 +362,7 @@ def is_knock(clip):
 
 
 def _find_loudest(blocks):
-    """The same for a recording that comes in blocks."""
+    """The loudest second of a recording that comes in blocks."""
     best, most, left = None, -1, np.empty(0, np.int16)
     for block in blocks:
         left = np.concatenate([left, block])

@@ -22,13 +22,14 @@ def accuracy_interval(correct, speakers=None, seed=0):
     """95 % interval of an accuracy, by bootstrap over speakers.
 
     Clips of one speaker succeed or fail together, so speakers are drawn with
-    replacement, each with all clips (Efron & Tibshirani 1993, chapter 8). Of fewer than five
-    speakers, or speakers who are all alike, such as all right, that would give next to no width:
-    then it is the exact interval (Clopper & Pearson 1934) of as many trials as there are speakers.
+    replacement, each with all clips (Efron & Tibshirani 1993, chapter 8). With fewer than five
+    speakers, or speakers who are all alike, such as all right, that has next to no width.
+    Then each speaker counts as one trial (Clopper & Pearson 1934).
 
     Parameters
     ----------
     correct : bool array, shape (n,)
+        Whether each clip was recognised; or, as floats, differences of two models: always by bootstrap.
     speakers : sequence of str, length n, optional
         Without it, the interval is over clips, and too narrow if speakers repeat.
     seed : int
@@ -38,10 +39,10 @@ def accuracy_interval(correct, speakers=None, seed=0):
     tuple of float
         Low and high end.
     """
+    is_share = np.asarray(correct).dtype == bool
     correct = np.asarray(correct, float)
     group = np.arange(len(correct)) if speakers is None else np.unique(speakers, return_inverse=True)[1]
     clips, hits = np.bincount(group), np.bincount(group, weights=correct)
-    is_share = correct.min() >= 0  # and not the difference of two models
     if is_share and (len(clips) < FEW_SPEAKERS or np.ptp(hits / clips) == 0):
         return _exact_interval(correct.mean(), len(clips))
     rng = np.random.default_rng(seed)

@@ -20,8 +20,8 @@ from utils.names import fold
 READERS = 4  # threads
 BATCH_FILES = 32  # handed to a thread at a time
 SLOW_FILE = 1e-3  # seconds; a file that is in memory takes a tenth of it
-# What systems leave in any folder, and what a killed command leaves of a file.
-JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".*.partial")
+# What systems leave in any folder, and what a killed command of ours does.
+JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".*.partial", ".*.old", ".*.lock")
 
 
 class Kind(NamedTuple):
@@ -54,17 +54,21 @@ class Kind(NamedTuple):
         return False
 
 
-NOTHING = Kind("anything that may be replaced", None, None, ())
+NOTHING = Kind("an empty folder", None, None, ())
 
 
 def list_paths(folder):
     """Relative path of every file and link below a folder, in a fixed order, but for what is left behind in any."""
     for place, folders, names in os.walk(folder):
-        folders.sort()
+        folders[:] = sorted(name for name in folders if not _is_junk(name))
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]  # noqa: PTH114, PTH118
         for name in sorted([*names, *links]):
-            if not any(fnmatch.fnmatchcase(name, junk) for junk in JUNK):
+            if not _is_junk(name):
                 yield Path(place, name).relative_to(folder).as_posix()
+
+
+def _is_junk(name):
+    return any(fnmatch.fnmatchcase(name, junk) for junk in JUNK)
 
 
 def find_stranger(folder, names):
@@ -81,16 +85,19 @@ def require_folders(path):
             break
 
 
-def require_ours(path, kind):
-    """Raise BadUse if something is at ``path`` but a folder of this kind or an empty one."""
+def require_ours(path, kind, is_whole=True):
+    """Raise BadUse if something is at ``path`` but a folder of this kind or an empty one.
+
+    One that is not ``is_whole``, as it was being made or removed, may lack the mark.
+    """
     path = Path(path)
     require_folders(path)
     if not os.path.lexists(path):
         return
     if not path.is_dir():
-        raise BadUse(f"{path} is in the way, which is no folder: move it away, or choose another name")
+        raise BadUse(f"{path} is a file, and a folder is to be made there: move it away, or choose another name")
     stranger = find_stranger(path, kind.names)
-    if stranger is None and not kind.is_marked(path):
+    if stranger is None and is_whole and not kind.is_marked(path):
         stranger = next(list_paths(path), None)
     if stranger:
         raise BadUse(f"{path} holds {stranger}, which is not of {kind.what}: move it away, or choose another folder")
@@ -104,9 +111,16 @@ def require_apart(folders):
     folders : dict of str -> path
         By what they are given for.
     """
-    for (one, a), (other, b) in itertools.combinations(folders.items(), 2):
-        if is_within(a, b) or is_within(b, a):
-            raise BadUse(f"{one} {a} and {other} {b} are one folder, or lie in one another: choose another one")
+    for pair in itertools.permutations(folders.items(), 2):
+        require_outside(*pair)
+
+
+def require_outside(one, other):
+    """The same for two (name, path), of which the second may lie in the first."""
+    (name, path), (other_name, folder) = one, other
+    if is_within(path, folder):
+        relation = "is" if is_within(folder, path) else "lies in"
+        raise BadUse(f"{name} {path} {relation} {other_name} {folder}: name folders that are apart")
 
 
 def is_within(inner, outer):
@@ -154,15 +168,20 @@ def owned(target, wait=False):
     """
     import filelock  # slow to import
 
-    path = beside(target, "lock")
+    path, partial = beside(target, "lock"), beside(target, "partial")
     new = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     was_left = path.exists()
     lock = filelock.FileLock(path, is_singleton=True)
     try:
-        lock.acquire(-1 if wait else 0)
+        lock.acquire(0)
     except filelock.Timeout:
-        raise CourseError(f"{target} is being made by {_read_owner(path)}: wait for it, or choose another") from None
+        owner = _read_owner(path) or "another process"
+        if not wait:
+            raise CourseError(f"{target} is being made by {owner}: wait for that, or make another one") from None
+        print(f"waiting for {owner}, which makes {target}", file=sys.stderr)
+        lock.acquire()
+        was_left = bool(_read_owner(path))  # one that has ended well removes its lock
     try:
         if lock.lock_counter == 1:
             lock.was_left = was_left
@@ -170,7 +189,8 @@ def owned(target, wait=False):
             path.write_text(f"process {os.getpid()} ({' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])})", "utf-8")
         yield lock.was_left
     finally:
-        if lock.lock_counter == 1:
+        # What a process that died has left stays known as that until it is cleared.
+        if lock.lock_counter == 1 and not (lock.was_left and partial.exists()):
             with contextlib.suppress(OSError):  # Windows, where releasing removes it
                 path.unlink()
         lock.release()
@@ -181,8 +201,8 @@ def owned(target, wait=False):
 
 def _read_owner(path):
     with contextlib.suppress(OSError, UnicodeDecodeError):
-        return path.read_text(encoding="utf-8") or "another process"
-    return "another process"
+        return path.read_text(encoding="utf-8")
+    return ""
 
 
 def remove(path):
@@ -215,7 +235,7 @@ def replace(source, target, kind=None):
     old = beside(target, "old")
     if kind:
         require_ours(target, kind)
-        require_ours(old, kind)
+        require_ours(old, kind, is_whole=False)
     if target.is_dir():
         remove(old)
         target.rename(old)
@@ -224,7 +244,7 @@ def replace(source, target, kind=None):
 
 
 def recover(target, kind=None):
-    """Finish or undo what a killed run left beside ``target``; return whether it holds something."""
+    """Finish or undo what a killed run left beside ``target``, which is owned; return whether it holds something."""
     target = Path(target)
     old = beside(target, "old")
     if old.exists():
@@ -232,7 +252,7 @@ def recover(target, kind=None):
             old.rename(target)
         else:
             if kind:
-                require_ours(old, kind)
+                require_ours(old, kind, is_whole=False)
             remove(old)
     return target.exists()
 
@@ -274,8 +294,8 @@ def new_folder(target, kind):
     this kind, else the block does not begin.
     """
     require_ours(target, kind)
-    recover(target, kind)
     with work_folder(target) as partial:
+        recover(target, kind)
         yield partial
         replace(partial, target, kind)
 

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import errno
 import io
+import itertools
 import os
 import shutil
 import time
@@ -12,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from utils import audio, datasets, files, flags, plots
-from utils.cli import CourseError, hold_back_notes
+from utils.cli import BadUse, CourseError, hold_back_notes
 from utils.quiet import tf
 
 RUNS = Path("runs")
@@ -51,12 +52,11 @@ class RunFolder:
     def __init__(self, logrun, logdir, script):
         self._script, self._is_begun = script, False
         self.final = RUNS / logrun
-        self.work = RUNS / f".{logrun}.partial"
+        self.work = files.beside(self.final, "partial")
         self.board = Path(logdir) / logrun
 
     def saved_settings(self):
         """Settings of the run that ``--resume`` goes on with."""
-        files.recover(self.final, KIND)
         config = files.read_json(self._resumed_from / "config.json")
         if config is None:
             raise CourseError(f"{self.final} holds no run to go on with: start one without --resume")
@@ -72,7 +72,7 @@ class RunFolder:
         Parameters
         ----------
         read : dict of str -> path
-            What the run reads, by flag; none of it may be in these folders, nor they in it.
+            What the run reads, by flag: nothing that lies in these folders.
 
         Raises
         ------
@@ -81,9 +81,15 @@ class RunFolder:
         CourseError
             If another process has them.
         """
-        files.require_apart({"the run folder": self.final, "its curves": self.board, **read})
-        for folder, kind in ((self.final, KIND), (self.work, KIND), (self.board, CURVES)):
-            files.require_ours(folder, kind)
+        run, board = ("the run folder", self.final), ("the folder of its curves", self.board)
+        files.require_apart(dict((run, board)))
+        for given, written in itertools.product(read.items(), (run, board)):
+            files.require_outside(given, written)
+        files.require_ours(self.final, KIND)
+        files.require_ours(self.work, KIND, is_whole=False)
+        files.require_ours(self.board, CURVES)
+        if not (self.final.exists() or self.work.exists()) and next(self.board.glob(EVENTS), None):
+            raise BadUse(f"{self.board} holds the curves of another run than {self.final}: choose another --logrun")
         with files.owned(self.final), files.owned(self.board):
             yield self
 
@@ -122,10 +128,11 @@ class RunFolder:
             files.remove(self.work)
         elif not (self.work / "config.json").exists():
             files.remove(self.work)
-            shutil.copytree(self.final, self.work)
+            shutil.copytree(self.final, self.work, ignore=shutil.ignore_patterns("config.json"))
         self.work.mkdir(parents=True, exist_ok=True)
-        files.write_json(self.work / "config.json", {"script": self._script, **config})
         files.write_text(self.work / "labels.txt", "\n".join(labels) + "\n")
+        # Written last: with it the folder is known to hold a run that can be gone on with.
+        files.write_json(self.work / "config.json", {"script": self._script, **config})
         self._is_begun = True
 
     def _set_curves_aside(self):
@@ -328,7 +335,7 @@ class Journal:
         self.log.write(self.step, self.epoch, self._settings.epochs, train, cv, learning_rate, self.seconds)
         if self.epoch % max(1, self._settings.epochs // HISTOGRAMS) == 0:
             self.log.write_histograms(weights, self.step)
-        found = cv[1], -cv[0]
-        is_best = found > self._best
-        self._best = max(found, self._best)
+        score = cv[1], -cv[0]
+        is_best = score > self._best
+        self._best = max(score, self._best)
         return is_best

@@ -80,10 +80,14 @@ def unpack(path, raw=RAW, fingerprint=None):
     if path.is_dir():
         files.require_apart({"the archive": path, "raw": raw})
     fingerprint = fingerprint or _fingerprint(path)
-    mine = [part for part, mark in describe_source(raw)["parts"].items() if mark == fingerprint]
-    if mine and _is_there(raw, mine, fingerprint):
-        return []
+    with files.owned(raw):
+        mine = [part for part, mark in describe_source(raw)["parts"].items() if mark == fingerprint]
+        if mine and _is_there(raw, mine, fingerprint):
+            return []
+        return _unpack(path, raw, fingerprint)
 
+
+def _unpack(path, raw, fingerprint):
     with files.work_folder(raw) as work:
         _gather(path, work)
         found = _find_parts(work)
@@ -101,10 +105,10 @@ def download_competition(raw=RAW):
     """Download the competition's data with the user's Kaggle token and unpack it; see :func:`unpack`."""
     raw = Path(raw)
     fingerprint = f"{downloads.COMPETITION} from Kaggle"
-    if _is_there(raw, PARTS, fingerprint):
-        return []
     folder = _download_folder(raw, "kaggle")  # kept until all is unpacked, so that a cut download goes on
-    with files.owned(folder):
+    with files.owned(raw):
+        if _is_there(raw, PARTS, fingerprint):
+            return []
         new = unpack(downloads.fetch_kaggle(folder), raw, fingerprint)
         files.remove(folder)
     return new
@@ -134,10 +138,15 @@ def download_speech_commands(version=1, raw=RAW):
     raw = Path(raw)
     name = f"Speech Commands v0.0{version}"
     solution = "speech_commands_solution.csv"
-    if _is_there(raw, (*PARTS, solution), name):
-        return []
     folder = _download_folder(raw, "speech_commands")
-    with files.owned(folder), files.work_folder(raw) as work:
+    with files.owned(raw):
+        if _is_there(raw, (*PARTS, solution), name):
+            return []
+        return _download_speech_commands(version, raw, folder, name, solution)
+
+
+def _download_speech_commands(version, raw, folder, name, solution):
+    with files.work_folder(raw) as work:
         recordings, test_set = downloads.fetch_public(downloads.SPEECH_COMMANDS[version], folder)
         train = work / "train"
         archives.extract(recordings, train / "audio")
@@ -180,7 +189,8 @@ def hide_labels(clips, raw, solution, rng):
 
 
 def _download_folder(raw, name):
-    return files.beside(raw, "partial").with_name(f".{name}.download")
+    """Hidden folder beside ``raw``, such as ``.kaggle.download``."""
+    return files.beside(raw, "download").with_name(f".{name}.download")
 
 
 def _is_there(raw, parts, fingerprint):

@@ -96,7 +96,8 @@ def split(
         return Split(labels, corpus.count_clips(main, labels), skipped, note["warnings"], made=False)
 
     for folder in (main, sample):
-        _require_ours(folder, _read_note(folder) or note)
+        # An earlier version left its note in main alone, for both.
+        _require_ours(folder, _read_note(folder) or ({} if "clips" in note else note))
     listener = corpus.Listener(resample)
     plan, skipped, doubts = _plan(raw, keywords, speakers, listener)
     pieces = _plan_silence(raw, plan, keywords, skipped, doubts, listener)
@@ -394,7 +395,7 @@ def _doubt_speakers(names, recordings):
     takes = [Path(name).stem.rpartition("_")[2] for name in names.values()]
     if all(speaker.isdigit() for speaker in words) and sum(map(str.isalpha, takes)) >= NEARLY_ALL * len(takes):
         yield (
-            f"all speakers have numbers for names, such as {min(words)} in {wav}: if who speaks stands at the end, "
+            f"all speakers have numbers for names, such as {'/'.join(min(names))}: if who speaks stands at the end, "
             "people are in several sets and scores too good; name files like anna_1.wav, or use --no-speakers"
         )
     single = [speaker for speaker, said in words.items() if len(said) == 1]

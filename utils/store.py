@@ -253,7 +253,10 @@ def open_array(path):
         If it is missing, unfinished, of a size that its manifest does not give, or altered.
     """
     path = Path(path)
-    if not files.recover(path, KIND):
+    if not path.exists() and files.beside(path, "old").exists():  # the run that was to replace it was killed
+        with files.owned(path):
+            files.recover(path, KIND)
+    if not path.exists():
         raise StoreError(f"{path} is missing: run python -m utils.prepare, or check --path_to_data")
     manifest = files.read_json(path / "manifest.json")
     if manifest is None:

@@ -36,9 +36,13 @@ def owned_run(settings, strategy, script):
     if not strategies.is_chief(strategy):
         yield None
         return
-    read = {"--path_to_data": None if settings.random_data else settings.path_to_data, "--teacher": settings.teacher}
+    read = {"--teacher": settings.teacher} if settings.teacher else {}
+    if not settings.random_data:
+        read["--path_to_data"] = settings.path_to_data
+        if settings.logdir != flags.Settings.logdir:
+            files.require_apart({"--logdir": settings.logdir, "--path_to_data": settings.path_to_data})
     run = runs.RunFolder(settings.logrun, settings.logdir, script)
-    with run.owned({flag: path for flag, path in read.items() if path}):
+    with run.owned(read):
         yield run
 
 
