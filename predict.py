@@ -192,8 +192,6 @@ def hear_file(recogniser, path):
     from utils.stream import Stream
 
     stream, n_samples, cancelled = Stream(recogniser), 0, set()
-    if not Path(path).exists():
-        raise CourseError(f"{path} does not exist")
     try:
         for block in audio.read_blocks(path, cancelled):
             n_samples += len(block)
@@ -251,6 +249,8 @@ def main(arguments=None):
     paths = []
     if options.submission:
         require_free(options.submission)
+    if options.stream and not Path(options.stream).exists():
+        raise CourseError(f"{options.stream} does not exist")
     if not (options.stream or options.listen):
         paths = find_wavs(options.paths or [TEST_AUDIO])
     if options.submission:

@@ -19,6 +19,7 @@ HOW = """
 `python .ci/make_pretrained.py runs/{logrun}`, on the recordings above. Weights are kept in 16 bits: with them the
 network answers {same:.2%} of the validation clips as before. `predict.py` and `app.py` take it where there is no run.
 """
+KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md"))
 
 
 def main(arguments=None):
@@ -27,7 +28,7 @@ def main(arguments=None):
     parser.add_argument("run", type=cli.path_text, metavar="RUN", help="run folder of train_keras.py")
     run = Path(parser.parse_args(arguments).run)
     model = models.load_model(run / "model.keras")
-    with files.new_folder(recogniser.PRETRAINED, runs.KIND) as folder:
+    with files.new_folder(recogniser.PRETRAINED, KIND) as folder:
         for name in ("config.json", "labels.txt", "result.json"):
             shutil.copy(run / name, folder)
         recogniser.save_half(folder, model)

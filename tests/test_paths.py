@@ -17,7 +17,7 @@ from pathlib import Path
 import nbformat
 import numpy as np
 import pytest
-from conftest import burst, make_raw, tree
+from conftest import burst, make_raw, pack_challenge, tree
 
 import predict
 import train_keras
@@ -437,6 +437,77 @@ def test_a_reader_beside_a_writer_disturbs_nobody(project):
         reader.join()
     assert store.open_array("a.bc")[:1] == 19
     assert not [fault for fault in faults if not isinstance(fault, (cli.CourseError, FileNotFoundError))]
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["notes.txt", "README.md", "best/mine.txt", "last/a/b.txt", "saved_model/thesis.txt", "export/model_mine.tflite"],
+)
+def test_a_person_s_file_in_a_run_keeps_the_run(name, project, capsys):
+    files.write_text(project / "runs" / "old" / name, "mine")
+    assert cli.run(train_keras.main, ["--random_data", "--logrun", "old"]) == 2
+    assert f"runs/old holds {name}, which is not of a run" in capsys.readouterr().err
+    assert (project / "runs" / "old" / name).read_text() == "mine"
+
+
+def test_own_words_in_raw_stay_when_a_missing_part_is_brought_again(project, tmp_path):
+    challenge, _ = pack_challenge(tmp_path)
+    arguments = ["archive", str(challenge), "--raw", "data/new"]
+    assert cli.run(sources.main, arguments) == 0
+    mine = project / "data/new/train/audio/lights/anna_1.wav"
+    files.write_text(mine, "mine")
+    (project / "data/new/sample_submission.csv").unlink()
+    assert cli.run(sources.main, arguments) == 0
+    assert mine.read_text() == "mine"
+    assert (project / "data/new/sample_submission.csv").exists()
+
+
+@pytest.mark.parametrize("name", ["model_float.tflite", "model_int8.tflite", "model.onnx", "README.md"])
+def test_a_person_s_file_is_not_exported_over(name, project):
+    files.write_text(project / "runs/old/export" / name, "mine")
+    kind = {"model_float.tflite": "float", "model.onnx": "onnx"}.get(name, "int8")
+    assert cli.run(export.main, ["runs/old", "--to", kind]) == 2
+    assert (project / "runs/old/export" / name).read_text() == "mine"
+
+
+@pytest.mark.parametrize(
+    ("name", "main", "arguments"),
+    [
+        ("data/main/.train.old/mine.txt", prepare.main, ["--keywords", "yes"]),
+        ("data/main/skipped.csv/mine.txt", prepare.main, ["--keywords", "yes"]),
+        ("data/.new.old/mine.txt", voices.main, ["--raw", "data/new", "--speakers", "3"]),
+        (".submission.csv.lock", predict.main, ["--submission", "submission.csv"]),
+        ("data/main/split.json/mine.txt", prepare.main, ["--keywords", "yes"]),
+    ],
+)
+def test_a_person_s_file_under_a_name_of_ours_is_kept(name, main, arguments, project, capsys):
+    files.write_text(project / name, "mine")
+    before = tree(project)
+    assert cli.run(main, arguments) == 2
+    assert capsys.readouterr().err.count("\n") == 1
+    assert tree(project) == before
+
+
+@pytest.mark.parametrize("text", ["[]", '{"inputs": 1}', '{"inputs": 1, "clips": 5}', "{"])
+def test_a_note_that_is_not_ours_is_a_stranger_s(text, project, capsys):
+    for name in ("data/main/split.json", "runs/.latest.partial/config.json"):
+        files.write_text(project / name, text)
+    for main, arguments in ((prepare.main, ["--keywords", "yes"]), (train_keras.main, ["--resume"])):
+        assert cli.run(main, arguments) in (1, 2)
+        assert capsys.readouterr().err.count("\n") == 1
+    assert (project / "data/main/split.json").read_text() == text
+
+
+@pytest.mark.posix
+def test_a_pipe_keeps_nobody_waiting_and_a_name_that_is_no_text_is_taken(project, capsys):
+    os.mkfifo("pipe")
+    for main, arguments in (
+        (predict.main, ["--check", "pipe"]),
+        (predict.main, ["--submission", "pipe"]),
+        (sources.main, ["archive", "pipe"]),
+    ):
+        assert cli.run(main, arguments) in (1, 2)
+    assert cli.run(prepare.main, ["--keywords", "yes", "--main", os.fsdecode(b"m\xff"), "--sample", "s"]) == 0
 
 
 def test_a_hidden_folder_that_nobody_left_is_not_cleared(project, capsys):

@@ -104,7 +104,7 @@ def list_recordings(folder):
         names = _list_visible(Path(folder, word))
         found += [(word, name) for name in names if _is_sound(name)]
         for inner in names:
-            if not _is_sound(inner):
+            if not _is_sound(inner) and not Path(folder, word, inner).is_symlink():
                 found += [(word, f"{inner}/{name}") for name in _walk(Path(folder, word, inner))]
         if _is_sound(word) and not names:
             found.append(("", word))

@@ -160,8 +160,8 @@ def write_submission(path, rows):
 
 def is_submission(path):
     """Whether a file is a submission, by its header."""
-    with contextlib.suppress(OSError, ValueError, csv.Error), open(path, encoding="utf-8-sig", newline="") as file:
-        return tuple(next(csv.reader(file), ())) == HEADER
+    with contextlib.suppress(OSError, CourseError, csv.Error):
+        return tuple(next(csv.reader(io.StringIO(files.read_text(path))), ())) == HEADER
     return False
 
 

@@ -10,6 +10,7 @@ probabilities: the front end is inside. A model card is written beside it.
 
 import argparse
 import multiprocessing
+import os
 import sys
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -27,12 +28,9 @@ NAMES = {
     "onnx": "model.onnx",
     "saved_model": "saved_model",
 }
-SAVED_MODEL = files.Kind(
-    "a SavedModel",
-    "saved_model.pb",
-    None,
-    ("saved_model.pb", "fingerprint.pb", "keras_metadata.pb", "variables/variables.*", "assets/*"),
-)
+SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, runs.SAVED_MODEL)
+MARKS = {"float": b"TFL3", "int8": b"TFL3", "onnx": b"tf2onnx"}  # near the beginning of each such file
+HEAD_BYTES = 64
 SPACE_SPARE = 3e6  # bytes, for the graph in a SavedModel
 CALIBRATION_CLIPS = 512  # of the training set
 ONNX_OPSET = 18
@@ -84,8 +82,8 @@ def _require_free(path, kind):
         files.require_ours(path, SAVED_MODEL)
     else:
         files.require_folders(path)
-        if path.is_dir():
-            raise BadUse(f"{path} is in the way, which is a folder: move it away")
+        if os.path.lexists(path) and not (path.is_file() and MARKS[kind] in path.read_bytes()[:HEAD_BYTES]):
+            raise BadUse(f"{path} is in the way, which is no exported model: move it away")
     if card.exists() and not (card.is_file() and card.read_text("utf-8", "replace").startswith(CARD.partition(",")[0])):
         raise BadUse(f"{card} is in the way, which is no model card: move it away")
 

@@ -22,6 +22,7 @@ BATCH_FILES = 32  # handed to a thread at a time
 SLOW_FILE = 1e-3  # seconds; a file that is in memory takes a tenth of it
 # What systems leave in any folder, and what a killed command of ours does.
 JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".*.partial", ".*.old", ".*.lock")
+OWNER = "process "  # what a lock begins with, before the number of the process that has it
 
 
 class Kind(NamedTuple):
@@ -73,7 +74,13 @@ def _is_junk(name):
 
 def find_stranger(folder, names):
     """First path below a folder that no pattern names; None if there is none."""
-    return next((p for p in list_paths(folder) if not any(fnmatch.fnmatchcase(p, name) for name in names)), None)
+    return next((path for path in list_paths(folder) if not any(_fits(path, name) for name in names)), None)
+
+
+def _fits(path, pattern):
+    """Whether a path fits a pattern part by part: ``*`` stands for no slash."""
+    parts, patterns = path.split("/"), pattern.split("/")
+    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
 
 
 def require_folders(path):
@@ -172,6 +179,8 @@ def owned(target, wait=False):
     new = [folder for folder in path.parents if not folder.exists()]
     path.parent.mkdir(parents=True, exist_ok=True)
     was_left = path.exists()
+    if not (_read_owner(path) or OWNER).startswith(OWNER):
+        raise BadUse(f"{path} is in the way, which no command has left there: move it away")
     lock = filelock.FileLock(path, is_singleton=True)
     try:
         lock.acquire(0)
@@ -186,7 +195,8 @@ def owned(target, wait=False):
         if lock.lock_counter == 1:
             lock.was_left = was_left
         with contextlib.suppress(OSError):  # a full disk; Windows, which lets no one write into a lock
-            path.write_text(f"process {os.getpid()} ({' '.join([Path(sys.argv[0]).name, *sys.argv[1:]])})", "utf-8")
+            command = " ".join([Path(sys.argv[0]).name, *sys.argv[1:]])
+            path.write_text(f"{OWNER}{os.getpid()} ({command})", "utf-8", "backslashreplace")
         yield lock.was_left
     finally:
         # What a process that died has left stays known as that until it is cleared.
@@ -236,24 +246,27 @@ def replace(source, target, kind=None):
     if kind:
         require_ours(target, kind)
         require_ours(old, kind, is_whole=False)
+    if target.is_dir() and not any(target.iterdir()):
+        target.rmdir()
     if target.is_dir():
         remove(old)
         target.rename(old)
-    source.replace(target)
-    remove(old)
+        source.replace(target)
+        remove(old)
+    else:
+        source.replace(target)
 
 
-def recover(target, kind=None):
+def recover(target, kind):
     """Finish or undo what a killed run left beside ``target``, which is owned; return whether it holds something."""
     target = Path(target)
     old = beside(target, "old")
     if old.exists():
-        if not target.exists():
-            old.rename(target)
-        else:
-            if kind:
-                require_ours(old, kind, is_whole=False)
+        require_ours(old, kind, is_whole=False)
+        if target.exists():
             remove(old)
+        else:
+            old.rename(target)
     return target.exists()
 
 
@@ -351,7 +364,7 @@ def read_json(path):
     except FileNotFoundError:
         return None
     except ValueError as error:
-        raise CourseError(f"{path} is damaged ({error}): remove it and run again") from error
+        raise CourseError(f"{path} is damaged ({error}): move it away and run again") from error
 
 
 def read_text(path):
@@ -363,6 +376,8 @@ def read_text(path):
         If the file is in another encoding.
     """
     try:
+        if Path(path).exists() and not Path(path).is_file():  # a pipe would keep us waiting
+            raise CourseError(f"{path} is no file")
         return Path(path).read_text(encoding="utf-8-sig")
     except UnicodeDecodeError as error:
         raise CourseError(f"{path} is no text in UTF-8 (byte {error.start + 1}): save it as UTF-8") from error

@@ -22,14 +22,24 @@ RUNS = Path("runs")
 MOST_COPIES = 9
 RUN_BYTES, BOARD_BYTES = 2e6, 10e6  # log and settings; curves, histograms, pictures and sounds
 EVENTS = "events.out.tfevents.*"
+SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-*-of-*")
 KIND = files.Kind(
     "a run",
     "config.json",
     "script",
     (
-        *("config.json", "labels.txt", "log.csv", "result.json", "model.keras", "saved_model/*", "best/*", "last/*"),
-        *("export/README.md", "export/model_*.tflite", "export/model.onnx", "export/saved_model/*"),
-        *(f"curves/{EVENTS}", "weights.npz", "README.md"),
+        *("config.json", "labels.txt", "log.csv", "result.json", "model.keras", "weights.npz", f"curves/{EVENTS}"),
+        *(
+            "best/weights.npz",
+            "best/checkpoint",
+            "best/ckpt-*",
+            "last/checkpoint.npz",
+            "last/checkpoint",
+            "last/ckpt-*",
+        ),
+        *("best/*.weights.h5", "last/*.weights.h5", "last/checkpoint.json"),  # of earlier versions
+        *("export/README.md", "export/model_float.tflite", "export/model_int8.tflite", "export/model.onnx"),
+        *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in SAVED_MODEL),
     ),
 )
 CURVES = files.Kind("the curves of a run", None, None, (EVENTS,))
@@ -58,7 +68,7 @@ class RunFolder:
     def saved_settings(self):
         """Settings of the run that ``--resume`` goes on with."""
         config = files.read_json(self._resumed_from / "config.json")
-        if config is None:
+        if not isinstance(config, dict):
             raise CourseError(f"{self.final} holds no run to go on with: start one without --resume")
         if config.get("script", self._script) != self._script:
             raise CourseError(f"{self.final} was begun by {config['script']}: resume it with that")

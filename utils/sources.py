@@ -79,6 +79,8 @@ def unpack(path, raw=RAW, fingerprint=None):
         raise CourseError(f"{path} does not exist: name the archive that you downloaded from Kaggle")
     if path.is_dir():
         files.require_apart({"the archive": path, "raw": raw})
+    elif not path.is_file():
+        raise CourseError(f"{path} is neither a file nor a folder: name the archive that you downloaded from Kaggle")
     fingerprint = fingerprint or _fingerprint(path)
     with files.owned(raw):
         mine = [part for part, mark in describe_source(raw)["parts"].items() if mark == fingerprint]
@@ -200,7 +202,7 @@ def _is_there(raw, parts, fingerprint):
         raise BadUse(f"{raw / 'source.json'} is in the way, which no command has written there: move {raw} away first")
     there = describe_source(raw)["parts"]
     for part in parts:
-        if (files.recover(raw / part) or os.path.lexists(raw / part)) and there.get(part) != fingerprint:
+        if os.path.lexists(raw / part) and there.get(part) != fingerprint:
             raise BadUse(f"{raw / part} is already there, from another source: move {raw} away first")
     return all((raw / part).exists() for part in parts)
 
@@ -212,7 +214,8 @@ def _move_in(found, raw, fingerprint, name):
     source["parts"].update(dict.fromkeys(found, fingerprint))
     files.write_json(raw / "source.json", source)
     for part, folder in found.items():
-        files.replace(folder, raw / part)
+        if not os.path.lexists(raw / part):  # what is there is whole, and may hold a person's own recordings by now
+            folder.rename(raw / part)
 
 
 def _fingerprint(path):

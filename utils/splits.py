@@ -3,6 +3,7 @@
 import csv
 import difflib
 import hashlib
+import os
 import re
 import shutil
 from collections import Counter, defaultdict
@@ -87,6 +88,9 @@ def split(
     files.require_apart({"raw": raw, "main": main, "sample": sample})
     for folder in (main, sample):
         files.require_folders(folder / NOTE)
+        for path in (folder / NOTE, folder / "skipped.csv"):
+            if path.is_dir():
+                raise BadUse(f"{path} is a folder, and a file is to be written there: move it away")
     labels = with_extras(keywords)
     rules = f"{VERSION} {seed} {','.join(keywords)} {speakers} {resample}"
     inputs = _describe_inputs(raw, rules)
@@ -148,16 +152,19 @@ def _list_clips(folder):
 
 def _require_ours(folder, note):
     """Raise BadUse if a folder holds what :func:`split` did not put there, and would have to remove."""
+    for old in (files.beside(folder / name, "old") for name in SETS):
+        if os.path.lexists(old) and note.get("inputs", "") is not None:  # else a run was killed as it moved the sets
+            raise BadUse(f"{old} is in the way, which no command has left there: move it away")
     there = _list_clips(folder)
-    if "clips" in note:
+    if isinstance(note.get("clips"), list):
         known = note["clips"]
-    elif note and _describe_tree(folder, note["labels"]) in note["trees"]:  # a note of an earlier version
+    elif _describe_tree(folder, note.get("labels", LABELS)) in note.get("trees", ()):  # a note of an earlier version
         known = [clip for clip in there if ".wav " in clip]
     else:
-        known, there = [], [path for path in files.list_paths(folder) if not path.startswith(".tree.")]
+        known, there = [], [f"{path} -" for path in files.list_paths(folder)]
     known = set(known)
     for clip in there:
-        place = clip.rpartition(" ")[0] if note else clip
+        place = clip.rpartition(" ")[0]
         # A file that has another name too, such as a clip whose recording was written anew, is not lost with this one.
         if clip in known or (folder / place).lstat().st_nlink > 1:
             continue

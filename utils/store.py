@@ -27,7 +27,7 @@ KIND = files.Kind(
     "an array",
     "manifest.json",
     "chunks",
-    ("manifest.json", "__attrs__", "meta/sizes", "meta/storage", "data/__*.blp"),
+    ("manifest.json", "__attrs__", "meta/sizes", "meta/storage", "data/__[0-9]*.blp"),
 )
 NUMERIC = "biuf"  # kinds of dtype that are read: nothing that could hold a pickled object
 
@@ -113,7 +113,8 @@ class ArrayWriter:
 
 def _chunk_files(folder):
     """The chunk files of a bcolz folder, in row order."""
-    return sorted((folder / "data").glob("__*.blp"), key=lambda path: int(path.stem[2:]))
+    chunks = (path for path in (folder / "data").glob("__*.blp") if path.stem[2:].isdecimal())
+    return sorted(chunks, key=lambda path: int(path.stem[2:]))
 
 
 def _hash_file(path):

@@ -259,7 +259,7 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
     """
     raw = Path(raw)
     settings = {"speakers": n_speakers, "test_clips": n_test_clips, "seed": seed, "version": 1}
-    if files.recover(raw) and next(files.list_paths(raw), None):
+    if next(files.list_paths(raw), None):
         there = files.read_json(raw / "source.json")
         if isinstance(there, dict) and there.get("voices") == settings:
             return False
