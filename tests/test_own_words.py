@@ -131,6 +131,13 @@ def test_names_that_say_the_word_and_not_the_speaker_are_refused(mine, tmp_path,
     assert run(mine, keywords=keywords, speakers=False).made
 
 
+def test_names_of_one_folder_that_say_the_word_are_refused_too(mine, tmp_path):
+    """lights_eva would be somebody else than eva, who says the other words."""
+    for path in (mine / "lights").iterdir():
+        path.rename(path.with_name(f"lights_{path.name}"))
+    check_nothing_made(tmp_path, mine, "names here say the word")
+
+
 def test_names_that_may_not_say_who_speaks_are_warned_of(mine):
     for word in WORDS:
         for number in range(3):

@@ -510,6 +510,27 @@ def test_a_pipe_keeps_nobody_waiting_and_a_name_that_is_no_text_is_taken(project
     assert cli.run(prepare.main, ["--keywords", "yes", "--main", os.fsdecode(b"m\xff"), "--sample", "s"]) == 0
 
 
+def test_arrays_that_a_training_reads_are_not_replaced_under_it(project, monkeypatch, capsys):
+    assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
+    before = tree(project / "data" / "main" / "preprocessed")
+    (project / "data/main/preprocessed/.reader_1.lock").write_text("process 1 (dead)")
+
+    def train(settings, strategy, run, spare):
+        run.start(dataclasses.asdict(settings), LABELS, False, n_bytes=1)
+        code = "from utils import cli, prepare; raise SystemExit(cli.run(prepare.main, ['--keywords', 'no']))"
+        environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+        other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
+        assert other.returncode == 1
+        assert f"data/main/preprocessed is being read by process {os.getpid()}" in other.stderr
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(train_keras, "train", train)
+    assert cli.run(train_keras.main, []) == 130
+    assert "go on with: python train_keras.py --resume --logrun latest" in capsys.readouterr().err
+    assert tree(project / "data" / "main" / "preprocessed") == before
+    assert cli.run(prepare.main, ["--keywords", "no"]) == 0
+
+
 def test_a_hidden_folder_that_nobody_left_is_not_cleared(project, capsys):
     (project / "data" / ".new.partial").mkdir()
     (project / "data" / ".new.partial" / "mine.txt").write_text("mine")

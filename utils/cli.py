@@ -104,8 +104,9 @@ def run(main, arguments=None):
         message, status = str(error), 2
     except CourseError as error:
         message = str(error)
-    except KeyboardInterrupt:
-        print(f"\n{name}: interrupted; run the same command again to go on", file=sys.stderr)
+    except KeyboardInterrupt as error:
+        hint = str(error) or "run the same command again to go on"
+        print(f"\n{name}: interrupted; {hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         return 1

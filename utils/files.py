@@ -22,6 +22,7 @@ BATCH_FILES = 32  # handed to a thread at a time
 SLOW_FILE = 1e-3  # seconds; a file that is in memory takes a tenth of it
 # What systems leave in any folder, and what a killed command of ours does.
 JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".*.partial", ".*.old", ".*.lock")
+READER = "reader_"  # begins the name of the lock of a process that reads
 OWNER = "process "  # what a lock begins with, before the number of the process that has it
 
 
@@ -207,6 +208,38 @@ def owned(target, wait=False):
         with contextlib.suppress(OSError):  # where something was made in them
             for folder in new:
                 folder.rmdir()
+
+
+@contextlib.contextmanager
+def reading(folder):
+    """Keep what lies in a folder from being replaced while this process reads it; see :func:`require_unread`."""
+    if not os.access(folder, os.W_OK):  # nobody may
+        yield
+        return
+    _list_readers(folder)
+    with owned(Path(folder, f"{READER}{os.getpid()}")):
+        yield
+
+
+def require_unread(folder):
+    """Raise CourseError that names a process which reads what lies in a folder, if there is one."""
+    for owner in _list_readers(folder):
+        raise CourseError(f"{folder} is being read by {owner}: wait for that, or choose another folder")
+
+
+def _list_readers(folder):
+    """Living readers; the locks of dead ones are removed."""
+    import filelock
+
+    readers = []
+    for path in Path(folder).glob(f".{READER}*.lock"):
+        lock = filelock.FileLock(path)
+        try:
+            with lock.acquire(0):
+                path.unlink(missing_ok=True)
+        except filelock.Timeout:
+            readers.append(_read_owner(path) or "another process")
+    return readers
 
 
 def _read_owner(path):

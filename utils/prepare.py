@@ -45,6 +45,8 @@ def persist_raw(found, folder, settings):
         X_path, y_path, mine = folder / f"{name}_X.bc", folder / f"{name}_y.bc", {**settings, "set": name}
         if not (store.is_done(X_path, mine) and store.is_done(y_path, mine)):
             arrays[name] = X_path, y_path, mine
+    if arrays:
+        files.require_unread(folder)
     n_clips = sum(clip.set in arrays for clip in found)
     files.require_space(folder, n_clips and 2.2 * audio.CLIP_SAMPLES * n_clips + SPACE_SPARE)
     for name, (X_path, y_path, mine) in arrays.items():

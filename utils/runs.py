@@ -13,7 +13,7 @@ from pathlib import Path
 from matplotlib.figure import Figure
 
 from utils import audio, datasets, files, flags, plots
-from utils.cli import BadUse, CourseError, hold_back_notes
+from utils.cli import BadUse, CourseError, hold_back_notes, warn
 from utils.quiet import tf
 
 RUNS = Path("runs")
@@ -104,6 +104,13 @@ class RunFolder:
             yield self
 
     @property
+    def how_to_resume(self):
+        """What an interrupted run has to say."""
+        if not (self.work / "config.json").exists():
+            return "nothing was kept"
+        return f"go on with: python {self._script} --resume --logrun {self.final.name}"
+
+    @property
     def _resumed_from(self):
         """Where the run lies that ``--resume`` goes on with."""
         return self.work if (self.work / "config.json").exists() else self.final
@@ -134,6 +141,8 @@ class RunFolder:
         self.require_space()
         files.recover(self.final, KIND)
         if not resume:
+            if (self.work / "last").exists():
+                warn(f"{self.final} was never finished: begun anew, as --resume was not given")
             self._set_curves_aside()
             files.remove(self.work)
         elif not (self.work / "config.json").exists():

@@ -381,11 +381,13 @@ def _doubt_speakers(names, recordings):
             if count >= NEARLY_ALL * len(cuts):
                 marks[word], people[word] = mark, {rest for _, rest in cuts if rest}
         named = [word for word, mark in marks.items() if mark == _split(word)]
+        others = {_split(speaker) for clips in by_word.values() for _, speaker in clips}
+        met = any(people[word] & others for word in named)  # lights/lights_anna_1.wav, and music/anna_1.wav
         turns = Counter(person for group in people.values() for person in group)
         shared = [person for person, n_words in turns.items() if n_words > 1]
         # Without what is the same in a folder and another one in the next, it is the same people everywhere.
         numbered = len(set(marks.values())) == len(marks) and len(shared) >= max(2, len(turns) / 2)
-        if len(named) >= min(2, len(by_word)) or numbered:
+        if len(named) >= min(2, len(by_word)) or met or numbered:
             word = (named or list(marks))[0]
             wav, speaker = by_word[word][0]
             person = "_".join(_cut(speaker, word, at_end)[1]) or "anna"

@@ -42,8 +42,12 @@ def owned_run(settings, strategy, script):
         if settings.logdir != flags.Settings.logdir:
             files.require_apart({"--logdir": settings.logdir, "--path_to_data": settings.path_to_data})
     run = runs.RunFolder(settings.logrun, settings.logdir, script)
-    with run.owned(read):
-        yield run
+    data = contextlib.nullcontext() if settings.random_data else files.reading(settings.path_to_data)
+    with run.owned(read), data:
+        try:
+            yield run
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(run.how_to_resume) from None
 
 
 class RunCallback(keras.callbacks.Callback):
