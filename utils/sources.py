@@ -215,7 +215,7 @@ def _move_in(found, raw, fingerprint, name):
     files.write_json(raw / "source.json", source)
     for part, folder in found.items():
         if not os.path.lexists(raw / part):  # what is there is whole, and may hold a person's own recordings by now
-            folder.rename(raw / part)
+            files.replace(folder, raw / part)
 
 
 def _fingerprint(path):

@@ -165,7 +165,10 @@ class StoredArray(_Rows):
         wanted = -(-self.shape[0] // chunk_rows)
         if len(self._chunks) != wanted:
             raise StoreError(f"{path} is incomplete: {len(self._chunks)} of {wanted} chunks; {_REMAKE}")
-        self._array = bcolz.carray(rootdir=str(path), mode="r")
+        try:
+            self._array = bcolz.carray(rootdir=str(path), mode="r")
+        except OSError as error:  # it was replaced just now
+            raise StoreError(f"{path} cannot be opened ({error}): run the same command again") from error
         if self._array.shape != self.shape or self._array.dtype != self.dtype:
             raise StoreError(f"{path} is not what its manifest says; {_REMAKE}")
 
