@@ -120,6 +120,28 @@ def test_detections_are_scored_as_matched_wrong_or_false_alarms():
     assert scores["latency_s"] == pytest.approx(0.25)
 
 
+def test_words_less_than_a_second_apart_are_each_scored_as_themselves():
+    words = [stream.Word(*word) for word in (("yes", 1, 1.4), ("no", 1.6, 2), ("go", 2.2, 2.6), ("go", 2.8, 3.2))]
+
+    def score(*heard):
+        scores = stream.score_stream([stream.Detection(t, label, 0.9) for label, t in heard], words, 3600)
+        return round(4 * scores["matched"]), round(4 * scores["wrong"]), scores["false_alarms"]
+
+    assert score(("yes", 1.5), ("no", 2.1), ("go", 2.7), ("go", 3.3)) == (4, 0, 0)
+    assert score(("no", 2.1), ("go", 3.3)) == (2, 0, 0)  # the first word was missed, the second is no mistake
+    assert score(("yes", 1.5), ("yes", 1.9), ("no", 2.2)) == (2, 0, 1)  # once more for the same word
+    assert score(("yes", 1.5), ("left", 2.1), ("up", 5.0)) == (1, 1, 1)
+
+
+def test_a_stream_without_keywords_has_false_alarms_alone():
+    words = [stream.Word("unknown", 1.0, 1.5)]
+    for found in ([], [stream.Detection(1.6, "yes", 0.9)]):
+        scores = stream.score_stream(found, words, 60)
+        assert scores["keywords"] == 0
+        assert np.isnan([scores["matched"], scores["wrong"], scores["latency_s"]]).all()
+        assert scores["false_alarms_per_hour"] == 60 * len(found)
+
+
 def test_predict_prints_each_word_of_a_long_recording_with_its_time(tmp_path, monkeypatch, capsys, spoken):
     monkeypatch.chdir(tmp_path)  # where there is no run
     audio.write_wav("long.wav", spoken)

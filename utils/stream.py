@@ -219,7 +219,8 @@ def score_stream(detections, words, seconds):
     Returns
     -------
     dict
-        ``matched`` and ``wrong``: shares of the keywords first heard as themselves, and as another one;
+        ``matched`` and ``wrong``: shares of the keywords first heard as themselves, and as another one, not a number
+        where none is said;
         ``false_alarms`` and ``false_alarms_per_hour``: what was heard where no keyword was said, or once more for
         the same one;
         ``latency_s``: median time from a word's end to its detection.
@@ -228,16 +229,21 @@ def score_stream(detections, words, seconds):
     first, alarms = {}, 0
     for detection in detections:
         near = [i for i, word in enumerate(keywords) if word.start <= detection.seconds <= word.end + REACH_S]
-        if near and near[0] not in first:
-            first[near[0]] = detection
+        unheard = [i for i in near if i not in first]
+        same = [i for i in near if keywords[i].label == detection.label]
+        # Where words are close, a detection is of the one that it names; if that was heard, it is heard once more.
+        mine = [i for i in same if i in unheard] or ([] if same else unheard)
+        if mine:
+            first[mine[0]] = detection
         else:
             alarms += 1
     right = [i for i, detection in first.items() if detection.label == keywords[i].label]
     late = [first[i].seconds - keywords[i].end for i in right]
+    share = 1 / len(keywords) if keywords else float("nan")
     return {
         "keywords": len(keywords),
-        "matched": len(right) / len(keywords),
-        "wrong": (len(first) - len(right)) / len(keywords),
+        "matched": len(right) * share,
+        "wrong": (len(first) - len(right)) * share,
         "false_alarms": alarms,
         "false_alarms_per_hour": alarms / seconds * 3600,
         "latency_s": float(np.median(late)) if late else float("nan"),
