@@ -56,14 +56,16 @@ def train(settings, strategy, spare):
     """One run with these settings; ``spare`` is a folder for data that the run alone needs."""
     keras.utils.set_random_seed(settings.seed)
     sets, dataset, store_folder = training.open_data(settings, spare)
-    steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
+    steps = training.steps_per_epoch(settings, sets["train"])
     recipe, n_labels = flags.RECIPES[settings.recipe], len(sets["train"].label_order)
     with strategy.scope():
         model = models.build_model(settings.model, n_labels)
         part = models.learning_part(model)
         compile_part(part, recipe, settings, steps)
     model.summary(expand_nested=True)
-    train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
+    train_set, cv_set = training.network_inputs(
+        sets, models.has_front_end(model), store_folder, spare, settings.negatives
+    )
 
     run = runs.RunFolder(settings.logrun, SCRIPT)
     run.start(dataclasses.asdict(settings), sets["train"].label_order, settings.resume, 4 * model.count_params())

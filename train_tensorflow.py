@@ -156,12 +156,12 @@ def check(settings):
 def train(settings, strategy, spare):
     """One run with these settings; ``spare`` is a folder for data that the run alone needs."""
     sets, dataset, store_folder = training.open_data(settings, spare)
-    steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
+    steps = training.steps_per_epoch(settings, sets["train"])
     trainer = Trainer(settings, strategy, len(sets["train"].label_order), steps * settings.epochs)
     print(modules.describe(trainer.network))
     with strategies.chief_first(strategy):
         as_log_mel = modules.takes_log_mel(trainer.network)
-        train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare)
+        train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare, settings.negatives)
 
     # All workers learn; the chief alone writes.
     keeper = Keeper(settings, trainer, sets["train"].label_order) if strategies.is_chief(strategy) else None

@@ -39,6 +39,7 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augment: bool = True
+    negatives: bool = True
     strength: Augmentation = dataclasses.field(default_factory=Augmentation)
 
 
@@ -137,6 +138,13 @@ class Settings:
         f"on log-mel spectrograms, masks; default: {_by_recipe('augment')}",
         action=argparse.BooleanOptionalAction,
     )
+    negatives: bool = _flag(
+        None,
+        None,
+        "add sounds that are no command, made from the training clips and by arithmetic: noises as silence, what is "
+        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}",
+        action=argparse.BooleanOptionalAction,
+    )
     teacher: str = _flag(
         None, str, "run of train_keras.py whose answers are half of what is to be learned (distillation)", metavar="RUN"
     )
@@ -159,7 +167,7 @@ class Settings:
             self.epochs = RANDOM_EPOCHS
         if self.recipe is None:
             self.recipe = "original" if self.model == "conv1d" else "default"
-        for field in ("model", "epochs", "batch_size", "learning_rate", "augment"):
+        for field in ("model", "epochs", "batch_size", "learning_rate", "augment", "negatives"):
             if getattr(self, field) is None:
                 setattr(self, field, getattr(RECIPES[self.recipe], field))
 

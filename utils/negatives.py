@@ -1,4 +1,4 @@
-"""Sounds that are no command, made from training clips, the built-in voices and arithmetic: what silence and unknown are.
+"""Sounds that are no command, made from training clips and by arithmetic: what silence and unknown are.
 
 A network that has heard six background recordings and twenty other words takes a fan for *off* and talk for
 *right*: nothing has told it that most sounds are no command. Each kind here is a function of a random generator (and
@@ -6,18 +6,23 @@ of clips) that gives a second of sound as float32, about -1 to 1.
 """
 
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 import scipy.signal
 
-from utils import audio
+from utils import audio, cli, features, files, store
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
-from utils.features import FRAME_LENGTH, HOP_LENGTH
+from utils.features import HOP_LENGTH, N_FRAMES, N_MELS
 from utils.labels import SILENCE, UNKNOWN
 
-LEVELS_DB = (-70.0, -6.0)  # of full scale: the power of what is made as silence
-SPEECH_DB = (-40.0, -10.0)  # the same of what is made as unknown
-ROLES = 3  # fast ways to modulate, drawn from below
+SHARES = {SILENCE: 0.55, UNKNOWN: 0.45}
+LEVELS_DB = {SILENCE: (-70.0, -6.0), UNKNOWN: (-40.0, -10.0)}  # of full scale: the power of a clip
+SEED = 220788
+VERSION = 1  # of what is made: arrays of another version are made anew
+BLOCK = 128  # clips that a process makes at a time
+SPACE_SPARE = 2e6  # bytes, for names and hashes
+GOLDEN = (5**0.5 - 1) / 2
 
 _N_BINS = CLIP_SAMPLES // 2 + 1
 _HZ = np.fft.rfftfreq(CLIP_SAMPLES, 1 / SAMPLE_RATE)
@@ -52,7 +57,7 @@ def _shape(rng):
     decibels += rng.uniform(-9, 3) * places * np.log2(8000 / 40)
     if rng.random() < 0.25:  # a machine in a box, a radio, a phone
         low = _octaves(40, 2000, rng)
-        inside = (_HZ > low) & (_HZ < low * 2 ** rng.uniform(0.3, 4))
+        inside = (low < _HZ) & (low * 2 ** rng.uniform(0.3, 4) > _HZ)
         decibels = np.where(inside, decibels, decibels - rng.uniform(10, 60))
     for _ in range(rng.integers(0, 4) if rng.random() < 0.4 else 0):  # resonances
         centre = _octaves(100, 6000, rng)
@@ -111,12 +116,12 @@ def hum(rng):
     """A tone with overtones: mains, motors, a whistle, beeps; it may glide, tremble and be switched."""
     tones = np.zeros(CLIP_SAMPLES)
     for _ in range(rng.integers(1, 4)):
-        pitch = _octaves(40, 3000, rng) * 2 ** (np.cumsum(np.ones(1)) - 1)
+        pitch = _octaves(40, 3000, rng)
         glide = _curve(rng, CLIP_SAMPLES, int(rng.integers(2, 6)), rng.choice([0, 0, 0.01, 0.1, 0.5]))
         tremble = rng.choice([0, 0.02]) * np.sin(2 * np.pi * rng.uniform(3, 9) * _TIMES)
         phase = 2 * np.pi * np.cumsum(pitch * 2 ** (glide + tremble)) / SAMPLE_RATE
         falls = rng.uniform(0, 2.5)
-        n_overtones = int(min(rng.integers(1, 40), 7800 / pitch[0]))
+        n_overtones = int(min(rng.integers(1, 40), 7800 / pitch))
         only_odd = rng.random() < 0.3
         voice = np.zeros(CLIP_SAMPLES)
         for order in range(1, n_overtones + 1, 1 + only_odd):
@@ -266,7 +271,9 @@ def backwards(rng, clips):
 
 def spliced(rng, clips):
     """The first part of one word, then the last part of another."""
-    return _place([_part(_word(clips, rng), 0, rng.uniform(0.3, 0.7)), _part(_word(clips, rng), rng.uniform(0.3, 0.7), 1)], rng)
+    return _place(
+        [_part(_word(clips, rng), 0, rng.uniform(0.3, 0.7)), _part(_word(clips, rng), rng.uniform(0.3, 0.7), 1)], rng
+    )
 
 
 def between(rng, clips):
@@ -392,25 +399,88 @@ def _wave(clips, index):
     return audio.to_waveform(clips[index])
 
 
-def make(label, kind, clips, seed, index):
-    """One made clip, int16: the same again from the same arguments."""
-    rng = np.random.default_rng([seed, index])
+def make(label, kind, clips, seed):
+    """One made clip, int16: the same again from the same arguments.
+
+    Parameters
+    ----------
+    label, kind : str
+        One of ``KINDS[label]``.
+    clips : int16 array, shape (n, 16000)
+        Of speech; those that are all zero are passed over.
+    seed : int or sequence of int
+    """
+    rng = np.random.default_rng(seed)
     function, from_clips, _ = KINDS[label][kind]
     waveform = function(rng, clips) if from_clips else function(rng)
     if kind != "nothing":
-        low, high = LEVELS_DB if label == SILENCE else SPEECH_DB
+        low, high = LEVELS_DB[label]
         waveform = _unit(waveform) * 10 ** (rng.uniform(low, high) / 20)
     return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
 
 
-def kinds_of(label, n):
-    """The kind of each of ``n`` clips: all kinds by their share, one after the other."""
-    names = list(KINDS[label])
-    shares = np.cumsum([share for _, _, share in KINDS[label].values()])
-    # A low-discrepancy walk: whatever n is, the shares hold.
-    return [names[i] for i in np.searchsorted(shares / shares[-1], (np.arange(n) * 0.6180339887498949 + 0.5) % 1)]
+def plan(n_clips):
+    """Label and kind of each of some clips: whatever stretch of them is taken, all have about their shares."""
+    kinds = [(label, kind) for label, of in KINDS.items() for kind in of]
+    shares = np.cumsum([SHARES[label] * KINDS[label][kind][2] / _total(label) for label, kind in kinds])
+    # The golden ratio's multiples fill the line from 0 to 1 evenly, wherever one begins.
+    places = (np.arange(n_clips) * GOLDEN) % 1
+    return [kinds[index] for index in np.searchsorted(shares / shares[-1], places, side="right")]
 
 
-def make_many(label, n, clips, seed):
-    """``n`` made clips of a label, int16, shape (n, 16000)."""
-    return np.stack([make(label, kind, clips, seed, index) for index, kind in enumerate(kinds_of(label, n))])
+def _total(label):
+    return sum(share for *_, share in KINDS[label].values())
+
+
+def persist(find_speech, n_clips, path, of, as_log_mel):
+    """Write made clips as an array, unless one from the same recordings is there.
+
+    Parameters
+    ----------
+    find_speech : callable
+        Gives the clips (int16, shape (n, 16000)) that others are made from.
+    n_clips : int
+    path : str or Path
+    of : list of str
+        Fingerprints of the recordings.
+    as_log_mel : bool
+        Log-mel spectrograms instead of waveforms.
+
+    Returns
+    -------
+    bool
+        Whether there was anything to do.
+    """
+    import joblib  # slow to import, and only needed here
+
+    settings = {"made": VERSION, "clips": n_clips, "of": of, "log_mel": as_log_mel}
+    if store.is_done(path, settings):
+        return False
+    shape, dtype = ((N_FRAMES, N_MELS), np.float32) if as_log_mel else ((CLIP_SAMPLES,), np.int16)
+    files.require_space(path, n_clips * np.prod(shape) * dtype().itemsize + SPACE_SPARE)
+    clips, kinds = find_speech(), plan(n_clips)
+    clips = clips[clips.any(axis=1)]
+    blocks = [range(first, min(first + BLOCK, n_clips)) for first in range(0, n_clips, BLOCK)]
+    n_jobs = joblib.cpu_count() if len(blocks) > 1 else 1
+    with (
+        store.ArrayWriter(path, shape, dtype, settings) as writer,
+        cli.progress(total=n_clips, desc=f"making {Path(path).name}", unit="clip") as bar,
+        joblib.Parallel(n_jobs, return_as="generator") as parallel,
+    ):
+        for block, rows in zip(
+            blocks, parallel(joblib.delayed(_make_block)(clips, kinds, b, as_log_mel) for b in blocks)
+        ):
+            writer.append(
+                rows,
+                [
+                    f"{label}/made_{kind.replace(' ', '_')}_{i}.wav"
+                    for i, (label, kind) in zip(block, kinds[block.start : block.stop])
+                ],
+            )
+            bar.update(len(rows))
+    return True
+
+
+def _make_block(clips, kinds, block, as_log_mel):
+    rows = np.stack([make(*kinds[index], clips, [SEED, index]) for index in block])
+    return features.log_mel(audio.to_waveform(rows)) if as_log_mel else rows

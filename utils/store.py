@@ -189,7 +189,7 @@ class StoredArray:
 
 
 class SomeRows:
-    """Some rows of a stored array, read as if there were no others.
+    """Some rows of a stored array, read as if there were no others; chunks with none of them are not touched.
 
     Parameters
     ----------
@@ -200,20 +200,22 @@ class SomeRows:
     def __init__(self, array, kept):
         self._array = array
         ends = np.cumsum([array.rows_in_chunk(index) for index in range(array.n_chunks)])
-        self._kept = np.split(kept, ends[:-1])
-        self.path, self.dtype, self.settings, self.n_chunks = array.path, array.dtype, array.settings, array.n_chunks
+        parts = np.split(kept, ends[:-1])
+        self._kept = [(index, part) for index, part in enumerate(parts) if part.any()]
+        self.path, self.dtype, self.settings, self.n_chunks = array.path, array.dtype, array.settings, len(self._kept)
         self.shape = (int(np.count_nonzero(kept)), *array.shape[1:])
 
     def __len__(self):
         return self.shape[0]
 
     def rows_in_chunk(self, index):
-        """Rows of one chunk that are kept, which may be none."""
-        return int(np.count_nonzero(self._kept[index]))
+        """Rows of one chunk that are kept."""
+        return int(np.count_nonzero(self._kept[index][1]))
 
     def read_chunk(self, index):
         """Rows of one chunk that are kept."""
-        return self._array.read_chunk(index)[self._kept[index]]
+        chunk, kept = self._kept[index]
+        return self._array.read_chunk(chunk)[kept]
 
 
 _REMAKE = "remove the folder and make it anew (python -m utils.prepare)"

@@ -133,18 +133,27 @@ def open_data(settings, folder):
     return sets, dataset, path
 
 
-def network_inputs(sets, as_log_mel, store_folder, spare_folder):
+def steps_per_epoch(settings, train):
+    """Batches that an epoch of a run has; ``train`` is the set of recorded clips."""
+    n_made = datasets.count_made(len(train)) if settings.negatives else 0
+    return -(-(len(train) + n_made) // settings.batch_size)
+
+
+def network_inputs(sets, as_log_mel, store_folder, spare_folder, with_negatives=False):
     """Training and validation sets as the learning part of a model takes them.
 
-    Log-mel spectrograms are kept beside the waveforms, or in ``spare_folder`` where the data
-    is read-only.
+    Log-mel spectrograms and made clips, which are for training alone, are kept beside the waveforms, or in
+    ``spare_folder`` where the data is read-only.
     """
-    if not as_log_mel:
-        return sets["train"], sets["cv"]
+    train, cv = sets["train"], sets["cv"]
     folder = store_folder if os.access(store_folder, os.W_OK) else spare_folder
-    if folder != store_folder:
-        print(f"{store_folder} is read-only: log-mel spectrograms are kept in {folder} for this run")
-    return tuple(datasets.log_mel_set(sets[name], folder) for name in ("train", "cv"))
+    if folder != store_folder and (as_log_mel or with_negatives):
+        print(f"{store_folder} is read-only: what is computed of it is kept in {folder} for this run")
+    if as_log_mel:
+        train, cv = (datasets.log_mel_set(clip_set, folder) for clip_set in (train, cv))
+    if with_negatives:
+        train = datasets.WithMade(train, datasets.made_set(sets["train"], folder, as_log_mel))
+    return train, cv
 
 
 def make_changes(settings, train):
