@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from utils import audio, cli, datasets, features, negatives, store, training
-from utils.labels import LABELS, SILENCE, UNKNOWN
+from utils import audio, datasets, features, negatives, training
+from utils.labels import SILENCE, UNKNOWN
 
 KINDS = [(label, kind) for label, kinds in negatives.KINDS.items() for kind in kinds]
 

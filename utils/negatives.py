@@ -123,9 +123,12 @@ def hum(rng):
         falls = rng.uniform(0, 2.5)
         n_overtones = int(min(rng.integers(1, 40), 7800 / pitch))
         only_odd = rng.random() < 0.3
-        voice = np.zeros(CLIP_SAMPLES)
+        turning, voice = np.exp(1j * phase).astype(np.complex64), np.zeros(CLIP_SAMPLES)
+        step, overtone = turning * turning if only_odd else turning, turning
         for order in range(1, n_overtones + 1, 1 + only_odd):
-            voice += order**-falls * rng.uniform(0.2, 1) * np.sin(order * phase + 2 * np.pi * rng.random())
+            start = np.complex64(np.exp(2j * np.pi * rng.random()))
+            voice += order**-falls * rng.uniform(0.2, 1) * (overtone * start).imag
+            overtone = overtone * step
         tones += _unit(voice) * (_loudness(rng) if rng.random() < 0.5 else 1) * rng.uniform(0.1, 1)
     return _unit(tones) + 10 ** (rng.uniform(-50, -3) / 20) * _unit(_colour(rng))
 
@@ -306,7 +309,7 @@ def scrambled(rng, clips):
 
 def fragment(rng, clips):
     """A short piece of a word alone: its first sound, or its last."""
-    word, share = _word(clips, rng), rng.uniform(0.12, 0.4)
+    word, share = _word(clips, rng), rng.uniform(0.12, 0.35)
     first = 0 if rng.random() < 0.5 else 1 - share
     return _place([_part(word, first, first + share)], rng)
 
@@ -378,9 +381,9 @@ KINDS = {
         "smeared": (smear, True, 0.5),
     },
     UNKNOWN: {
-        "backwards": (backwards, True, 1.5),
-        "spliced": (spliced, True, 3),
-        "between": (between, True, 4),
+        "backwards": (backwards, True, 1),
+        "spliced": (spliced, True, 2.5),
+        "between": (between, True, 5),
         "scrambled": (scrambled, True, 2.5),
         "fragment": (fragment, True, 1),
         "two at once": (two_at_once, True, 1),

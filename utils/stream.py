@@ -32,7 +32,10 @@ class Rule:
 
 
 class Detection(NamedTuple):
-    """A word that was heard, and when: at the end of the last second that was listened to."""
+    """A word that was heard, and when: at the end of the last second that was listened to.
+
+    ``probability`` is the word's highest among those that were averaged: that of the second which held it best.
+    """
 
     seconds: float
     label: str
@@ -65,7 +68,7 @@ class Decoder:
     def smooth(self, rows):
         """The next probabilities (n, n_labels), each averaged with those before it."""
         n_steps, rows = len(rows), np.concatenate([self._recent, rows])
-        self._recent = rows[n_steps:]
+        self._recent, self._rows = rows[n_steps:], rows
         # Added up row by row: in whatever pieces they come, the sums are the same to the last bit.
         return sum(rows[i : i + n_steps] for i in range(self._n_smoothed)) / self._n_smoothed
 
@@ -82,8 +85,9 @@ class Decoder:
         found = []
         for i in np.flatnonzero(sure >= self._rule.threshold):
             if first + i >= self._deaf_until:
+                peak = self._rows[i : i + self._n_smoothed, best[i]].max()
                 # The first window is the second without sound that goes ahead.
-                found.append(Detection(float((first + i) * STEP_S), self.labels[best[i]], float(sure[i])))
+                found.append(Detection(float((first + i) * STEP_S), self.labels[best[i]], float(peak)))
                 self._deaf_until = first + i + self._rule.refractory_s / STEP_S
         return found
 
