@@ -263,7 +263,8 @@ def main(arguments=None):
     words = {"made words": make_clips(UNKNOWN, speech)}
     words["other words of the set"] = (
         others,
-        [corpus.parse_name(name)[1] for name in np.array(clip_set.names)[said == UNKNOWN]],
+        [corpus.parse_name(name)[1] for name, label in zip(clip_set.names, said) if label == UNKNOWN]
+        or ["other words"] * len(others),
     )
     for material, (sounds, kinds) in words.items():
         show(share("a word it was not taught", material, call(model, sounds)[0], kinds))

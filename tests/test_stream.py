@@ -1,5 +1,6 @@
 """Guards: words are heard in long recordings, however these are cut; what is scored is what was said."""
 
+import dataclasses
 import sys
 import types
 
@@ -92,6 +93,19 @@ def test_probabilities_are_averaged_and_after_a_word_nothing_is_heard_for_a_whil
     assert [(word.label, round(word.seconds, 2)) for word in found] == [("yes", 0.25), ("no", 1.05)]
     decoder = stream.Decoder(LABELS, rule)
     assert [word for row in rows for word in decoder.decode(row[None])] == found
+
+
+def test_a_word_among_unknown_ones_is_not_heard():
+    rule = stream.Rule(threshold=0.3, smoothing_s=0.6, refractory_s=1.0, veto=1.0)
+    rows = np.zeros((36, len(LABELS)), np.float32)
+    rows[:, LABELS.index(SILENCE)] = 1
+    for step in range(12, 20):
+        rows[step] = np.eye(len(LABELS))[LABELS.index("yes")]
+    assert [word.label for word in stream.Decoder(LABELS, rule).decode(rows)] == ["yes"]
+    rows[:12] = rows[20:] = np.eye(len(LABELS))[LABELS.index("unknown")]
+    assert stream.Decoder(LABELS, rule).decode(rows[:18]) == []
+    without = dataclasses.replace(rule, veto=0.0)
+    assert [word.label for word in stream.Decoder(LABELS, without).decode(rows[:18])] == ["yes"]
 
 
 def test_a_detection_says_how_probable_the_word_was_at_its_peak():

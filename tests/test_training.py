@@ -75,6 +75,21 @@ def test_augmentation_is_on_unless_the_model_or_the_flag_says_otherwise(flags, v
 
 
 @pytest.mark.parametrize(
+    ("flags", "value"),
+    [
+        ([], True),
+        (["--recipe", "best"], True),
+        (["--model", "conv1d"], True),
+        (["--no-negatives"], False),
+        (["--random_data"], False),
+        (["--random_data", "--negatives"], True),
+    ],
+)
+def test_made_sounds_are_on_unless_there_is_nothing_to_learn_or_the_flag_says_otherwise(flags, value):
+    assert training.parse_settings("train_keras.py", "", flags).negatives is value
+
+
+@pytest.mark.parametrize(
     ("flags", "values"),
     [
         ([], ("default", models.DEFAULT, 110)),
@@ -190,7 +205,7 @@ def weights(run):
 
 
 def test_a_killed_run_is_resumed_exactly(folder):
-    command = [sys.executable, str(ROOT / "train_keras.py"), *RANDOM, "--epochs", "5", "--logrun"]
+    command = [sys.executable, str(ROOT / "train_keras.py"), *RANDOM, "--negatives", "--epochs", "5", "--logrun"]
     subprocess.run([*command, "whole"], check=True, capture_output=True)
     process = subprocess.Popen([*command, "killed"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     kill_after_epoch_2(process)
@@ -221,11 +236,12 @@ def test_a_resumed_run_refuses_other_settings(capsys):
 
 def test_a_run_from_before_the_flag_is_resumed_as_it_was_started(folder, capsys):
     config = vars(training.parse_settings("train_keras.py", "", []))
-    del config["augment"]
+    del config["augment"], config["negatives"]
     path = folder / "runs" / "latest"
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps(config))
-    assert training.parse_settings("train_keras.py", "", ["--resume"]).augment is True
+    settings = training.parse_settings("train_keras.py", "", ["--resume"])
+    assert (settings.augment, settings.negatives) == (True, False)
     with pytest.raises(SystemExit):
         training.parse_settings("train_keras.py", "", ["--resume", "--no-augment"])
     assert "--augment was True" in capsys.readouterr().err

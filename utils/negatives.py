@@ -21,6 +21,7 @@ LEVELS_DB = {SILENCE: (-70.0, -6.0), UNKNOWN: (-40.0, -10.0)}  # of full scale: 
 SEED = 220788
 VERSION = 1  # of what is made: arrays of another version are made anew
 BLOCK = 128  # clips that a process makes at a time
+WORTH_BLOCKS = 4  # fewer are not worth starting processes
 SPACE_SPARE = 2e6  # bytes, for names and hashes
 GOLDEN = (5**0.5 - 1) / 2
 
@@ -464,7 +465,7 @@ def persist(find_speech, n_clips, path, of, as_log_mel):
     clips, kinds = find_speech(), plan(n_clips)
     clips = clips[clips.any(axis=1)]
     blocks = [range(first, min(first + BLOCK, n_clips)) for first in range(0, n_clips, BLOCK)]
-    n_jobs = joblib.cpu_count() if len(blocks) > 1 else 1
+    n_jobs = joblib.cpu_count() if len(blocks) > WORTH_BLOCKS else 1
     with (
         store.ArrayWriter(path, shape, dtype, settings) as writer,
         cli.progress(total=n_clips, desc=f"making {Path(path).name}", unit="clip") as bar,

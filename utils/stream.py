@@ -23,12 +23,15 @@ class Rule:
     Chosen on validation by ``python -m benchmarks.streams --choose``: within a point of the fewest mistakes, and
     quicker than the rule that makes them.
     As in TensorFlow's ``recognize_commands`` (Warden 2018, arXiv:1804.03209, section 7): probabilities are
-    averaged over some time, and after a word nothing is heard for a while (the refractory time).
+    averaged over some time, and after a word nothing is heard for a while (the refractory time). From a word's
+    average that of *unknown* is taken off, ``veto`` times: in talk there are other words before and after, where a
+    command stands alone.
     """
 
-    threshold: float = 0.5
-    smoothing_s: float = 0.8
-    refractory_s: float = 1.25
+    threshold: float = 0.3
+    smoothing_s: float = 0.65
+    refractory_s: float = 1.0
+    veto: float = 2.0
 
 
 class Detection(NamedTuple):
@@ -60,6 +63,7 @@ class Decoder:
     def __init__(self, labels, rule=Rule()):
         self.labels, self._rule = labels, rule
         self._keywords = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
+        self._unknown = [i for i, label in enumerate(labels) if label == UNKNOWN]
         self._n_smoothed = max(1, round(rule.smoothing_s / STEP_S))
         self._recent = np.zeros((self._n_smoothed - 1, len(labels)), np.float32)
         self._step, self._deaf_until = 0, 0
@@ -81,7 +85,7 @@ class Decoder:
         self.probabilities = smoothed[-1]
         first, self._step = self._step, self._step + n_steps
         best = np.array(self._keywords)[smoothed[:, self._keywords].argmax(axis=1)]
-        sure = smoothed[np.arange(n_steps), best]
+        sure = smoothed[np.arange(n_steps), best] - self._rule.veto * smoothed[:, self._unknown].sum(axis=1)
         found = []
         for i in np.flatnonzero(sure >= self._rule.threshold):
             if first + i >= self._deaf_until:
