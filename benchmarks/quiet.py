@@ -35,7 +35,8 @@ NOISE_MINUTES = 12
 TALK_MINUTES = 30  # of each kind
 GAP_S = (0.0, 0.15)  # between words that are laid closely
 PAUSE_S = (0.1, 0.6)  # between sentences
-THRESHOLDS = np.arange(0.2, 0.96, 0.05).round(2)
+THRESHOLDS = np.arange(0.05, 0.96, 0.05).round(2)
+NUMBERS = ("called_a_command", "matched", "false_alarms_per_hour", "accuracy")  # what a row of the table shows
 FIRST_SPEAKER = 200  # those before it speak the demo's clips
 
 SENTENCES = """
@@ -245,7 +246,7 @@ def main(arguments=None):
         if options.json:
             print(json.dumps(row), flush=True)
             return
-        number = row.get("called_a_command", row.get("false_alarms_per_hour", row.get("matched", row.get("accuracy"))))
+        number = next(row[key] for key in NUMBERS if key in row)
         low, high = row.get("interval", (float("nan"), float("nan")))
         what = row.get("by_kind") or row.get("by_word") or {}
         worst = ", ".join(
