@@ -14,8 +14,8 @@ from utils.quiet import tf
 
 BUFFER_CHUNKS = 16  # chunks read at a time and shuffled among each other: 1,024 rows
 PUBLISHED_PARTS = 7
-MADE_SHARE = 0.35  # made clips in an epoch, for each recorded one
-MADE_EPOCHS = 6  # in which none is shown twice
+MADE_SHARE = 0.25  # made clips in an epoch, for each recorded one
+MADE_EPOCHS = 8  # in which none is shown twice
 MOST_MADE = 12_000  # 190 MB of spectrograms
 SPEECH_CLIPS = 2000  # that they are made from
 PUBLISHED_EXTRA_ROWS = 6  # train_y.bc of the published files has labels for no waveform at its end
@@ -92,7 +92,7 @@ class ClipSet:
 class WithMade(ClipSet):
     """A training set, and beside it made clips (:mod:`utils.negatives`), of which each epoch shows others.
 
-    Parameters
+    Attributes
     ----------
     recorded : ClipSet
     made : ClipSet
@@ -102,17 +102,17 @@ class WithMade(ClipSet):
     def __init__(self, recorded, made):
         both = recorded.joined(made)
         super().__init__(recorded.name, both.inputs, both.y, both.names, both.label_order)
-        self._recorded, self._made = recorded, made
+        self.recorded, self.made = recorded, made
 
     def __len__(self):
-        return len(self._recorded) + count_made(len(self._recorded))
+        return len(self.recorded) + count_made(len(self.recorded))
 
     def of_epoch(self, epoch):
         """The recorded clips, and the made ones whose turn it is."""
-        n_made = count_made(len(self._recorded))
-        turn = np.zeros(len(self._made), bool)
-        turn[(epoch * n_made + np.arange(n_made)) % len(self._made)] = True
-        return self._recorded.joined(self._made.only(turn))
+        n_made = count_made(len(self.recorded))
+        turn = np.zeros(len(self.made), bool)
+        turn[(epoch * n_made + np.arange(n_made)) % len(self.made)] = True
+        return self.recorded.joined(self.made.only(turn))
 
 
 def count_made(n_recorded):

@@ -29,8 +29,7 @@ _N_BINS = CLIP_SAMPLES // 2 + 1
 _HZ = np.fft.rfftfreq(CLIP_SAMPLES, 1 / SAMPLE_RATE)
 _TIMES = np.arange(CLIP_SAMPLES) / SAMPLE_RATE
 
-
-# ---- What nobody says ----
+# What nobody says.
 
 
 def _octaves(low_hz, high_hz, rng):
@@ -205,7 +204,7 @@ def nothing(rng):
     return counts / 32768 + (rng.uniform(-0.05, 0.05) if kind == 2 else 0)
 
 
-# ---- What speech becomes when nothing can be understood ----
+# What speech becomes when nothing can be understood: silence as well.
 
 
 def babble(rng, clips):
@@ -233,7 +232,7 @@ def smear(rng, clips):
     return np.fft.irfft(spectrum, 2 * CLIP_SAMPLES)[CLIP_SAMPLES:]
 
 
-# ---- What is said, but is no word that was taught ----
+# What is said, but is no word that was taught.
 
 
 def _word(clips, rng):
@@ -366,7 +365,7 @@ def formants(rng):
     return sound + 10 ** (rng.uniform(-60, -25) / 20) * _unit(_colour(rng))
 
 
-# Name of a kind -> (what makes it, whether from clips, its share).
+# Label -> name of a kind -> (what makes it, whether from clips, how much there is of it beside the others).
 KINDS = {
     SILENCE: {
         "steady noise": (steady_noise, False, 3),
@@ -411,7 +410,7 @@ def make(label, kind, clips, seed):
     label, kind : str
         One of ``KINDS[label]``.
     clips : int16 array, shape (n, 16000)
-        Of speech; those that are all zero are passed over.
+        Of speech, none of them all zero.
     seed : int or sequence of int
     """
     rng = np.random.default_rng(seed)
@@ -466,21 +465,14 @@ def persist(find_speech, n_clips, path, of, as_log_mel):
     clips = clips[clips.any(axis=1)]
     blocks = [range(first, min(first + BLOCK, n_clips)) for first in range(0, n_clips, BLOCK)]
     n_jobs = joblib.cpu_count() if len(blocks) > WORTH_BLOCKS else 1
+    names = [f"{label}/made_{kind.replace(' ', '_')}_{i}.wav" for i, (label, kind) in enumerate(kinds)]
     with (
         store.ArrayWriter(path, shape, dtype, settings) as writer,
         cli.progress(total=n_clips, desc=f"making {Path(path).name}", unit="clip") as bar,
         joblib.Parallel(n_jobs, return_as="generator") as parallel,
     ):
-        for block, rows in zip(
-            blocks, parallel(joblib.delayed(_make_block)(clips, kinds, b, as_log_mel) for b in blocks)
-        ):
-            writer.append(
-                rows,
-                [
-                    f"{label}/made_{kind.replace(' ', '_')}_{i}.wav"
-                    for i, (label, kind) in zip(block, kinds[block.start : block.stop])
-                ],
-            )
+        for rows in parallel(joblib.delayed(_make_block)(clips, kinds, block, as_log_mel) for block in blocks):
+            writer.append(rows, names[bar.n : bar.n + len(rows)])
             bar.update(len(rows))
     return True
 
