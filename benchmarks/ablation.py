@@ -32,7 +32,7 @@ SHIFTS = (-8, -4, 0, 4, 8)  # frames, of the same clip at test time
 
 @dataclass(frozen=True)
 class Variant:
-    """One thing that differs: the recipe, its augmentation, the rows of an epoch, made sounds, or who says what is right."""
+    """One thing that differs: the recipe, its augmentation, the rows of an epoch, or who says what is right."""
 
     changes: dict = field(default_factory=dict)  # of the recipe
     strength: dict = field(default_factory=dict)  # of its augmentation
