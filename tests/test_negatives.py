@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from utils import audio, datasets, features, negatives, training
+from utils.frontend import Augmentation
 from utils.labels import SILENCE, UNKNOWN
 
 KINDS = [(label, kind) for label, kinds in negatives.KINDS.items() for kind in kinds]
@@ -86,6 +87,19 @@ def test_each_epoch_shows_all_recordings_and_other_made_clips(folder, tmp_path):
     assert np.array_equal(np.concatenate([rows for rows, _ in train.of_epoch(2).blocks()]), epochs[2])
     assert len(cv) == len(sets["cv"])
     assert not any("made" in name for name in cv.names)
+
+
+@pytest.mark.parametrize("as_log_mel", [True, False])
+def test_noise_that_is_mixed_into_words_is_made_as_well_as_recorded(as_log_mel, folder, tmp_path):
+    sets = datasets.open_store(folder)
+    train, _ = training.network_inputs(sets, as_log_mel, folder, tmp_path, with_negatives=True)
+    n_silent = {name: of.labels.count(SILENCE) for name, of in (("recorded", train.recorded), ("made", train.made))}
+    augment = training.make_augment(train, 0, Augmentation())
+    assert len(augment._noise) == sum(n_silent.values()) <= training.NOISE_CLIPS
+    assert min(n_silent.values()) > 0
+    for X, y in datasets.training_dataset(train, 32, 0, augment=augment).take(5):
+        assert np.isfinite(X).all()
+        assert np.array_equal(np.sum(y, axis=1), np.ones(len(y)))
 
 
 def test_a_resumed_epoch_shows_what_it_would_have_shown(folder, tmp_path):
