@@ -204,22 +204,29 @@ def teach(augment, teacher):
 
 
 def make_augment(train, seed, strength):
-    """Augmentation of a training set, of waveforms or log-mel spectrograms, with its own silence as noise."""
-    silent = train.y[:, train.label_order.index(SILENCE)] == 1
-    noise, n_found = [], 0
-    first = 0
-    for rows, _ in train.blocks():
-        found = rows[silent[first : first + len(rows)]]
-        noise.append(found)
-        n_found += len(found)
-        first += len(rows)
-        if n_found >= NOISE_CLIPS:
-            break
-    noise = np.concatenate(noise)[:NOISE_CLIPS]
+    """Augmentation of a training set, of waveforms or log-mel spectrograms, with its own silence as noise.
+
+    Where there is made silence, half of the noise is of that kind.
+    """
+    parts = [train.recorded, train.made] if isinstance(train, datasets.WithMade) else [train]
+    noise = np.concatenate([_silent_rows(part, NOISE_CLIPS // len(parts)) for part in parts])
     is_waveform = noise.shape[1:] == (audio.CLIP_SAMPLES,)
     if is_waveform:
         return WaveformAugment(audio.to_waveform(noise), seed, strength)
     return Augment(noise, seed, strength, train.label_order.index(SILENCE))
+
+
+def _silent_rows(clip_set, most):
+    """The first rows of a set that are silence."""
+    silent = clip_set.y[:, clip_set.label_order.index(SILENCE)] == 1
+    found, n_found, first = [], 0, 0
+    for rows, _ in clip_set.blocks():
+        found.append(rows[silent[first : first + len(rows)]])
+        n_found += len(found[-1])
+        first += len(rows)
+        if n_found >= most:
+            break
+    return np.concatenate(found)[:most]
 
 
 def make_schedule(recipe, learning_rate, total_steps):
