@@ -95,6 +95,18 @@ def test_probabilities_are_averaged_and_after_a_word_nothing_is_heard_for_a_whil
     assert [word for row in rows for word in decoder.decode(row[None])] == found
 
 
+def test_a_word_is_heard_again_only_after_it_has_ended():
+    rule = stream.Rule(threshold=0.5, smoothing_s=0.05, refractory_s=0.5)
+    yes, no, blank = np.eye(len(LABELS), dtype=np.float32)[[LABELS.index(label) for label in ("yes", "no", SILENCE)]]
+    long = [blank] * 4 + [yes] * 40 + [blank] + [yes] * 4 + [blank] * 8 + [no] * 30 + [yes] * 4
+    for pieces in (1, 13, len(long)):
+        decoder = stream.Decoder(LABELS, rule)
+        found = [word for piece in np.array_split(long, pieces) for word in decoder.decode(piece)]
+        assert [(word.label, round(word.seconds, 2)) for word in found] == [
+            *[("yes", 0.2), ("yes", 2.25), ("no", 2.85), ("yes", 4.35)]
+        ]
+
+
 def test_a_word_among_unknown_ones_is_not_heard():
     rule = stream.Rule(threshold=0.3, smoothing_s=0.6, refractory_s=1.0, veto=1.0)
     rows = np.zeros((36, len(LABELS)), np.float32)

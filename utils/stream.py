@@ -25,11 +25,12 @@ class Rule:
     As in TensorFlow's ``recognize_commands`` (Warden 2018, arXiv:1804.03209, section 7): probabilities are
     averaged over some time, and after a word nothing is heard for a while (the refractory time). From a word's
     average that of *unknown* is taken off, ``veto`` times: in talk there are other words before and after, where a
-    command stands alone.
+    command stands alone. What has reached the threshold is heard again only after it has been below it: a low
+    threshold then costs nothing but what is new.
     """
 
-    threshold: float = 0.3
-    smoothing_s: float = 0.65
+    threshold: float = 0.2
+    smoothing_s: float = 0.8
     refractory_s: float = 1.0
     veto: float = 2.0
 
@@ -67,6 +68,7 @@ class Decoder:
         self._n_smoothed = max(1, round(rule.smoothing_s / STEP_S))
         self._recent = np.zeros((self._n_smoothed - 1, len(labels)), np.float32)
         self._step, self._deaf_until = 0, 0
+        self._last_sure, self._said = 0, None  # step, and the word that has stayed sure since it was heard
         self.probabilities = np.zeros(len(labels), np.float32)
 
     def smooth(self, rows):
@@ -88,11 +90,15 @@ class Decoder:
         sure = smoothed[np.arange(n_steps), best] - self._rule.veto * smoothed[:, self._unknown].sum(axis=1)
         found = []
         for i in np.flatnonzero(sure >= self._rule.threshold):
-            if first + i >= self._deaf_until:
+            step = first + i
+            if step > self._last_sure + 1:
+                self._said = None
+            self._last_sure = step
+            if step >= self._deaf_until and best[i] != self._said:
                 peak = self._rows[i : i + self._n_smoothed, best[i]].max()
                 # The first window is the second without sound that goes ahead.
-                found.append(Detection(float((first + i) * STEP_S), self.labels[best[i]], float(peak)))
-                self._deaf_until = first + i + self._rule.refractory_s / STEP_S
+                found.append(Detection(float(step * STEP_S), self.labels[best[i]], float(peak)))
+                self._deaf_until, self._said = step + self._rule.refractory_s / STEP_S, best[i]
         return found
 
 
