@@ -39,6 +39,7 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augment: bool = True
+    negatives: bool = True
     strength: Augmentation = dataclasses.field(default_factory=Augmentation)
 
 
@@ -137,6 +138,13 @@ class Settings:
         f"on log-mel spectrograms, masks; default: {_by_recipe('augment')}",
         action=argparse.BooleanOptionalAction,
     )
+    negatives: bool = _flag(
+        None,
+        None,
+        "add sounds that are no command, made from the training clips and by arithmetic: noises as silence, what is "
+        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}, off on random data",
+        action=argparse.BooleanOptionalAction,
+    )
     teacher: str = _flag(
         None,
         cli.path_text,
@@ -160,13 +168,16 @@ class Settings:
         self.keywords = self.keywords and tuple(self.keywords)  # a list in a run's config.json
         if self.random_data and self.epochs is None:
             self.epochs = RANDOM_EPOCHS
+        if self.random_data and self.negatives is None:
+            self.negatives = False
         if self.recipe is None:
             self.recipe = "original" if self.model == "conv1d" else "default"
-        for field in ("model", "epochs", "batch_size", "learning_rate", "augment"):
+        for field in ("model", "epochs", "batch_size", "learning_rate", "augment", "negatives"):
             if getattr(self, field) is None:
                 setattr(self, field, getattr(RECIPES[self.recipe], field))
 
 
+BEFORE = {"negatives": False}  # what a run did that was started before there was the flag
 # What a resumed run may change; all else is as in the run's config.json.
 FREE_ON_RESUME = ("epochs", "resume", "max_steps", "logdir", "logrun", "strategy")
 
@@ -203,7 +214,7 @@ def parse(description, read_saved, arguments=None, check=None):
 
 def _read(saved):
     """Settings that a run's config.json gives, each as the flag of its name would be read."""
-    values = {}
+    values = dict(BEFORE)
     for field in dataclasses.fields(Settings):
         if (value := saved.get(field.name)) is None:
             continue
