@@ -38,7 +38,6 @@ class Variant:
     strength: dict = field(default_factory=dict)  # of its augmentation
     balanced: bool = False
     taught: bool = False
-    negatives: bool = True
 
     @property
     def recipe(self):
@@ -49,7 +48,7 @@ class Variant:
 
     def path(self, seed, clips):
         """Where the result of a run is kept, by all that it depends on."""
-        whole = repr((self.recipe, self.balanced, self.taught, self.negatives, clips))
+        whole = repr((self.recipe, self.balanced, self.taught, clips))
         return FOLDER / f"{hashlib.sha256(whole.encode()).hexdigest()[:12]}_{seed}.json"
 
 
@@ -58,7 +57,6 @@ VARIANTS = {
     BASE: Variant(),
     "a pair of narrower networks": Variant({"model": "resnet10_pair"}),
     "no augmentation": Variant({"augment": False}),
-    "no made sounds": Variant(negatives=False),
     "no shift": Variant(strength={"shift_frames": 0}),
     "no noise": Variant(strength={"noise_probability": 0.0}),
     "no gain": Variant(strength={"gain_db": (0.0, 0.0)}),
@@ -104,7 +102,6 @@ def run(variant, seed, train, cv, weights, spare):
     The weights of the whole recipe are kept in the file ``weights``, for distillation.
     """
     recipe = variant.recipe
-    train = train if variant.negatives else train.recorded
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
     part = models.learning_part(models.build_model(recipe.model, len(train.label_order)))
@@ -114,7 +111,7 @@ def run(variant, seed, train, cv, weights, spare):
         teacher.load_weights(weights)
         augment = training.teach(augment, teacher)
     if variant.balanced:
-        train = datasets.WithMade(balance(train.recorded, spare, seed), train.made)
+        train = balance(train, spare, seed)
     steps = datasets.steps_per_epoch(train, recipe.batch_size)
     train_keras.compile_part(part, recipe, flags.Settings(recipe="best", epochs=EPOCHS), steps)
     started = time.perf_counter()
@@ -160,7 +157,7 @@ def main(arguments=None):
     FOLDER.mkdir(parents=True, exist_ok=True)
     clips, results = evaluation.hash_names(sets["train"].names + sets["cv"].names), {}
     with tempfile.TemporaryDirectory() as spare:
-        train, cv = training.network_inputs(sets, True, Path(options.path_to_data), Path(spare), with_negatives=True)
+        train, cv = training.network_inputs(sets, True, Path(options.path_to_data), Path(spare))
         runs = [(name, seed) for name in VARIANTS for seed in SEEDS]
         for name, seed in cli.progress(runs, desc="ablation", unit="run"):
             path = VARIANTS[name].path(seed, clips)

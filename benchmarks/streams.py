@@ -24,10 +24,9 @@ from utils.labels import SILENCE
 SNRS_DB = (20, 10, 0)
 SEED = 0
 GRID = {
-    "threshold": np.arange(0.05, 0.96, 0.05).round(2),
-    "smoothing_s": (0.2, 0.4, 0.5, 0.65, 0.8, 1.0),
-    "refractory_s": (0.75, 1.0, 1.25),
-    "veto": (0.0, 0.5, 1.0, 2.0),
+    "threshold": np.arange(0.3, 0.96, 0.05).round(2),
+    "smoothing_s": (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0),
+    "refractory_s": (0.5, 0.75, 1.0, 1.25, 1.5),
 }
 BEST = 5  # rules to print
 

@@ -120,20 +120,6 @@ def test_a_word_among_unknown_ones_is_not_heard():
     assert [word.label for word in stream.Decoder(LABELS, without).decode(rows[:18])] == ["yes"]
 
 
-def test_a_detection_says_how_probable_the_word_was_at_its_peak():
-    rule = stream.Rule(threshold=0.5, smoothing_s=0.3, refractory_s=0.5)
-    rows = np.zeros((30, len(LABELS)), np.float32)
-    rows[:, LABELS.index(SILENCE)] = 1
-    for step, probability in enumerate((0.2, 0.6, 0.95, 0.9, 0.7, 0.3), 10):
-        rows[step] = 0
-        rows[step, [LABELS.index("yes"), LABELS.index(SILENCE)]] = probability, 1 - probability
-    for pieces in (1, 7, 30):
-        decoder = stream.Decoder(LABELS, rule)
-        (found,) = [word for piece in np.array_split(rows, pieces) for word in decoder.decode(piece)]
-        assert found.label == "yes"
-        assert found.probability == pytest.approx(0.95)
-
-
 def test_a_made_stream_has_its_words_where_it_says(tmp_path):
     clips = np.stack([audio.read_wav(path) for path in voices.make_examples(tmp_path, WORDS)])
     noise = np.random.default_rng(0).normal(0, 300, (5, audio.CLIP_SAMPLES)).astype(np.int16)

@@ -91,15 +91,13 @@ def test_augmentation_is_on_unless_the_model_or_the_flag_says_otherwise(flags, v
 @pytest.mark.parametrize(
     ("flags", "value"),
     [
-        ([], True),
-        (["--recipe", "best"], True),
-        (["--model", "conv1d"], True),
-        (["--no-negatives"], False),
-        (["--random_data"], False),
+        ([], False),
+        (["--recipe", "best"], False),
+        (["--negatives"], True),
         (["--random_data", "--negatives"], True),
     ],
 )
-def test_made_sounds_are_on_unless_there_is_nothing_to_learn_or_the_flag_says_otherwise(flags, value):
+def test_made_sounds_are_on_if_the_flag_says_so(flags, value):
     assert training.parse_settings("train_keras.py", "", flags).negatives is value
 
 

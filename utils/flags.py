@@ -39,7 +39,7 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augment: bool = True
-    negatives: bool = True
+    negatives: bool = False
     strength: Augmentation = dataclasses.field(default_factory=Augmentation)
 
 
@@ -142,7 +142,7 @@ class Settings:
         None,
         None,
         "add sounds that are no command, made from the training clips and by arithmetic: noises as silence, what is "
-        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}, off on random data",
+        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}",
         action=argparse.BooleanOptionalAction,
     )
     teacher: str = _flag(
@@ -168,8 +168,6 @@ class Settings:
         self.keywords = self.keywords and tuple(self.keywords)  # a list in a run's config.json
         if self.random_data and self.epochs is None:
             self.epochs = RANDOM_EPOCHS
-        if self.random_data and self.negatives is None:
-            self.negatives = False
         if self.recipe is None:
             self.recipe = "original" if self.model == "conv1d" else "default"
         for field in ("model", "epochs", "batch_size", "learning_rate", "augment", "negatives"):

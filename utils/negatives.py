@@ -454,11 +454,17 @@ def persist(find_speech, n_clips, path, of, as_log_mel):
     bool
         Whether there was anything to do.
     """
+    settings = {"made": VERSION, "clips": n_clips, "of": of, "log_mel": as_log_mel}
+    with files.owned(path, wait=True):  # as features.persist
+        if store.is_done(path, settings):
+            return False
+        _write(find_speech, n_clips, path, settings, as_log_mel)
+    return True
+
+
+def _write(find_speech, n_clips, path, settings, as_log_mel):
     import joblib  # slow to import, and only needed here
 
-    settings = {"made": VERSION, "clips": n_clips, "of": of, "log_mel": as_log_mel}
-    if store.is_done(path, settings):
-        return False
     shape, dtype = ((N_FRAMES, N_MELS), np.float32) if as_log_mel else ((CLIP_SAMPLES,), np.int16)
     files.require_space(path, n_clips * np.prod(shape) * dtype().itemsize + SPACE_SPARE)
     clips, kinds = find_speech(), plan(n_clips)
@@ -471,10 +477,11 @@ def persist(find_speech, n_clips, path, of, as_log_mel):
         cli.progress(total=n_clips, desc=f"making {Path(path).name}", unit="clip") as bar,
         joblib.Parallel(n_jobs, return_as="generator") as parallel,
     ):
+        start = 0  # a bar that is not shown does not count
         for rows in parallel(joblib.delayed(_make_block)(clips, kinds, block, as_log_mel) for block in blocks):
-            writer.append(rows, names[bar.n : bar.n + len(rows)])
+            writer.append(rows, names[start : start + len(rows)])
+            start += len(rows)
             bar.update(len(rows))
-    return True
 
 
 def _make_block(clips, kinds, block, as_log_mel):

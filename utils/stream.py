@@ -29,17 +29,14 @@ class Rule:
     threshold then costs nothing but what is new.
     """
 
-    threshold: float = 0.2
+    threshold: float = 0.5
     smoothing_s: float = 0.8
-    refractory_s: float = 1.0
-    veto: float = 2.0
+    refractory_s: float = 1.25
+    veto: float = 0.0
 
 
 class Detection(NamedTuple):
-    """A word that was heard, and when: at the end of the last second that was listened to.
-
-    ``probability`` is the word's highest among those that were averaged: that of the second which held it best.
-    """
+    """A word that was heard, and when: at the end of the last second that was listened to."""
 
     seconds: float
     label: str
@@ -74,7 +71,7 @@ class Decoder:
     def smooth(self, rows):
         """The next probabilities (n, n_labels), each averaged with those before it."""
         n_steps, rows = len(rows), np.concatenate([self._recent, rows])
-        self._recent, self._rows = rows[n_steps:], rows
+        self._recent = rows[n_steps:]
         # Added up row by row: in whatever pieces they come, the sums are the same to the last bit.
         return sum(rows[i : i + n_steps] for i in range(self._n_smoothed)) / self._n_smoothed
 
@@ -95,9 +92,8 @@ class Decoder:
                 self._said = None
             self._last_sure = step
             if step >= self._deaf_until and best[i] != self._said:
-                peak = self._rows[i : i + self._n_smoothed, best[i]].max()
                 # The first window is the second without sound that goes ahead.
-                found.append(Detection(float(step * STEP_S), self.labels[best[i]], float(peak)))
+                found.append(Detection(float(step * STEP_S), self.labels[best[i]], float(smoothed[i, best[i]])))
                 self._deaf_until, self._said = step + self._rule.refractory_s / STEP_S, best[i]
         return found
 
