@@ -56,14 +56,16 @@ def train(settings, strategy, run, spare):
     keras.utils.set_random_seed(settings.seed)
     sets, dataset, store_folder = training.open_data(settings, spare)
     config = training.make_config(run, settings, sets, dataset)
-    steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
+    steps = training.steps_per_epoch(settings, sets["train"])
     recipe, n_labels = flags.RECIPES[settings.recipe], len(sets["train"].label_order)
     with strategy.scope():
         model = models.build_model(settings.model, n_labels)
         part = models.learning_part(model)
         compile_part(part, recipe, settings, steps)
     model.summary(expand_nested=True)
-    train_set, cv_set = training.network_inputs(sets, models.has_front_end(model), store_folder, spare)
+    train_set, cv_set = training.network_inputs(
+        sets, models.has_front_end(model), store_folder, spare, settings.negatives
+    )
 
     changes = training.make_changes(settings, train_set)
     run.start(config, sets["train"].label_order, settings.resume, 4 * model.count_params())

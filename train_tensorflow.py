@@ -156,12 +156,12 @@ def train(settings, strategy, run, spare):
     """One run with these settings; ``run`` is the chief's, ``spare`` a folder for data that the run alone needs."""
     sets, dataset, store_folder = training.open_data(settings, spare)
     config = training.make_config(run, settings, sets, dataset) if run else None
-    steps = datasets.steps_per_epoch(sets["train"], settings.batch_size)
+    steps = training.steps_per_epoch(settings, sets["train"])
     trainer = Trainer(settings, strategy, len(sets["train"].label_order), steps * settings.epochs)
     print(modules.describe(trainer.network))
     with strategies.chief_first(strategy):
         as_log_mel = modules.takes_log_mel(trainer.network)
-        train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare)
+        train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare, settings.negatives)
 
     changes = training.make_changes(settings, train_set)
 

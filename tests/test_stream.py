@@ -1,5 +1,6 @@
 """Guards: words are heard in long recordings, however these are cut; what is scored is what was said."""
 
+import dataclasses
 import sys
 import types
 
@@ -94,6 +95,31 @@ def test_probabilities_are_averaged_and_after_a_word_nothing_is_heard_for_a_whil
     assert [word for row in rows for word in decoder.decode(row[None])] == found
 
 
+def test_a_word_is_heard_again_only_after_it_has_ended():
+    rule = stream.Rule(threshold=0.5, smoothing_s=0.05, refractory_s=0.5)
+    yes, no, blank = np.eye(len(LABELS), dtype=np.float32)[[LABELS.index(label) for label in ("yes", "no", SILENCE)]]
+    long = [blank] * 4 + [yes] * 40 + [blank] + [yes] * 4 + [blank] * 8 + [no] * 30 + [yes] * 4
+    for pieces in (1, 13, len(long)):
+        decoder = stream.Decoder(LABELS, rule)
+        found = [word for piece in np.array_split(long, pieces) for word in decoder.decode(piece)]
+        assert [(word.label, round(word.seconds, 2)) for word in found] == [
+            *[("yes", 0.2), ("yes", 2.25), ("no", 2.85), ("yes", 4.35)]
+        ]
+
+
+def test_a_word_among_unknown_ones_is_not_heard():
+    rule = stream.Rule(threshold=0.3, smoothing_s=0.6, refractory_s=1.0, veto=1.0)
+    rows = np.zeros((36, len(LABELS)), np.float32)
+    rows[:, LABELS.index(SILENCE)] = 1
+    for step in range(12, 20):
+        rows[step] = np.eye(len(LABELS))[LABELS.index("yes")]
+    assert [word.label for word in stream.Decoder(LABELS, rule).decode(rows)] == ["yes"]
+    rows[:12] = rows[20:] = np.eye(len(LABELS))[LABELS.index("unknown")]
+    assert stream.Decoder(LABELS, rule).decode(rows[:18]) == []
+    without = dataclasses.replace(rule, veto=0.0)
+    assert [word.label for word in stream.Decoder(LABELS, without).decode(rows[:18])] == ["yes"]
+
+
 def test_a_made_stream_has_its_words_where_it_says(tmp_path):
     clips = np.stack([audio.read_wav(path) for path in voices.make_examples(tmp_path, WORDS)])
     noise = np.random.default_rng(0).normal(0, 300, (5, audio.CLIP_SAMPLES)).astype(np.int16)
@@ -118,6 +144,28 @@ def test_detections_are_scored_as_matched_wrong_or_false_alarms():
     assert (scores["matched"], scores["wrong"]) == pytest.approx((1 / 3, 1 / 3))
     assert (scores["false_alarms"], scores["false_alarms_per_hour"]) == (3, 6)  # once more, unknown, nothing said
     assert scores["latency_s"] == pytest.approx(0.25)
+
+
+def test_words_less_than_a_second_apart_are_each_scored_as_themselves():
+    words = [stream.Word(*word) for word in (("yes", 1, 1.4), ("no", 1.6, 2), ("go", 2.2, 2.6), ("go", 2.8, 3.2))]
+
+    def score(*heard):
+        scores = stream.score_stream([stream.Detection(t, label, 0.9) for label, t in heard], words, 3600)
+        return round(4 * scores["matched"]), round(4 * scores["wrong"]), scores["false_alarms"]
+
+    assert score(("yes", 1.5), ("no", 2.1), ("go", 2.7), ("go", 3.3)) == (4, 0, 0)
+    assert score(("no", 2.1), ("go", 3.3)) == (2, 0, 0)  # the first word was missed, the second is no mistake
+    assert score(("yes", 1.5), ("yes", 1.9), ("no", 2.2)) == (2, 0, 1)  # once more for the same word
+    assert score(("yes", 1.5), ("left", 2.1), ("up", 5.0)) == (1, 1, 1)
+
+
+def test_a_stream_without_keywords_has_false_alarms_alone():
+    words = [stream.Word("unknown", 1.0, 1.5)]
+    for found in ([], [stream.Detection(1.6, "yes", 0.9)]):
+        scores = stream.score_stream(found, words, 60)
+        assert scores["keywords"] == 0
+        assert np.isnan([scores["matched"], scores["wrong"], scores["latency_s"]]).all()
+        assert scores["false_alarms_per_hour"] == 60 * len(found)
 
 
 def test_predict_prints_each_word_of_a_long_recording_with_its_time(tmp_path, monkeypatch, capsys, spoken):

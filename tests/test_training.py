@@ -89,6 +89,19 @@ def test_augmentation_is_on_unless_the_model_or_the_flag_says_otherwise(flags, v
 
 
 @pytest.mark.parametrize(
+    ("flags", "value"),
+    [
+        ([], False),
+        (["--recipe", "best"], False),
+        (["--negatives"], True),
+        (["--random_data", "--negatives"], True),
+    ],
+)
+def test_made_sounds_are_on_if_the_flag_says_so(flags, value):
+    assert training.parse_settings("train_keras.py", "", flags).negatives is value
+
+
+@pytest.mark.parametrize(
     ("flags", "values"),
     [
         ([], ("default", models.DEFAULT, 110)),
@@ -240,7 +253,7 @@ def test_an_interrupted_run_is_resumed_exactly(finished, folder, tiny, monkeypat
 
 @pytest.mark.slow
 def test_a_killed_run_is_resumed_exactly(folder):
-    command = [sys.executable, str(ROOT / "train_keras.py"), *RANDOM, "--epochs", "5", "--logrun"]
+    command = [sys.executable, str(ROOT / "train_keras.py"), *RANDOM, "--negatives", "--epochs", "5", "--logrun"]
     subprocess.run([*command, "whole"], check=True, capture_output=True)
     process = subprocess.Popen([*command, "killed"], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
     kill_after_epoch_2(process)
@@ -273,9 +286,10 @@ def test_a_run_from_before_the_flag_is_resumed_as_it_was_started(folder, capsys)
     path.mkdir(parents=True)
     (path / "config.json").write_text(json.dumps({**config, "augment": False}))
     assert training.parse_settings("train_keras.py", "", ["--resume"]).augment is False
-    del config["augment"]
+    del config["augment"], config["negatives"]
     (path / "config.json").write_text(json.dumps(config))
-    assert training.parse_settings("train_keras.py", "", ["--resume"]).augment is True
+    settings = training.parse_settings("train_keras.py", "", ["--resume"])
+    assert (settings.augment, settings.negatives) == (True, False)
     with pytest.raises(SystemExit):
         training.parse_settings("train_keras.py", "", ["--resume", "--no-augment"])
     assert "--augment was True" in capsys.readouterr().err

@@ -5,7 +5,7 @@
 - files, litert, microphone, strategies
 - archives, downloads, corpus, store
 - sources, leaks, evaluation, features
-- splits, voices, datasets, frontend, stream
+- splits, voices, negatives, datasets, frontend, stream
 - prepare, networks
 - models, modules
 - flags, runs

@@ -6,14 +6,18 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, features, files, store
+from utils import audio, cli, features, files, negatives, store
 from utils.cli import CourseError
 from utils.corpus import SETS
-from utils.labels import LABELS, from_one_hot, one_hot
+from utils.labels import LABELS, SILENCE, from_one_hot, one_hot
 from utils.quiet import tf
 
 BUFFER_CHUNKS = 16  # chunks read at a time and shuffled among each other: 1,024 rows
 PUBLISHED_PARTS = 7
+MADE_SHARE = 0.25  # made clips in an epoch, for each recorded one
+MADE_EPOCHS = 8  # in which none is shown twice
+MOST_MADE = 12_000  # 190 MB of spectrograms
+SPEECH_CLIPS = 2000  # that they are made from
 PUBLISHED_EXTRA_ROWS = 6  # train_y.bc of the published files has labels for no waveform at its end
 
 
@@ -60,6 +64,10 @@ class ClipSet:
         for place in self.chunks():
             yield _read(self, *place)
 
+    def of_epoch(self, epoch):
+        """What an epoch shows: here, always the same."""
+        return self
+
     def with_inputs(self, array):
         """The same clips with other inputs, such as a feature of them."""
         if array.names and self.names and array.names != self.names:
@@ -83,6 +91,75 @@ class ClipSet:
         y = np.concatenate([self.y, other.y])
         names = self.names + other.names if len(self.names) == len(self) and len(other.names) == len(other) else ()
         return ClipSet(self.name, self.inputs + other.inputs, y, names, self.label_order)
+
+
+class WithMade(ClipSet):
+    """A training set, and beside it made clips (:mod:`utils.negatives`), of which each epoch shows others.
+
+    Attributes
+    ----------
+    recorded : ClipSet
+    made : ClipSet
+        Of the same kind of inputs.
+    """
+
+    def __init__(self, recorded, made):
+        both = recorded.joined(made)
+        super().__init__(recorded.name, both.inputs, both.y, both.names, both.label_order)
+        self.recorded, self.made = recorded, made
+
+    def __len__(self):
+        return len(self.recorded) + count_made(len(self.recorded))
+
+    def of_epoch(self, epoch):
+        """The recorded clips, and the made ones whose turn it is."""
+        n_made = count_made(len(self.recorded))
+        turn = np.zeros(len(self.made), bool)
+        turn[(epoch * n_made + np.arange(n_made)) % len(self.made)] = True
+        return self.recorded.joined(self.made.only(turn))
+
+
+def count_made(n_recorded):
+    """Made clips that are shown in an epoch."""
+    return min(round(MADE_SHARE * n_recorded), MOST_MADE)
+
+
+def made_set(recorded, folder, as_log_mel):
+    """Made clips (:mod:`utils.negatives`) for a training set, computed once and kept in ``folder``.
+
+    Parameters
+    ----------
+    recorded : ClipSet
+        The training set, of waveforms: some of its clips are what others are made from.
+    folder : str or Path
+        Gets ``train_made.bc`` or ``train_made_log_mel.bc``; one that is there from the same waveforms is used as it is.
+    as_log_mel : bool
+        Log-mel spectrograms (float32) instead of waveforms (int16).
+
+    Returns
+    -------
+    ClipSet
+    """
+    n_clips = min(MADE_EPOCHS * count_made(len(recorded)), MOST_MADE)
+    path = Path(folder) / ("train_made_log_mel.bc" if as_log_mel else "train_made.bc")
+    fingerprints = [part.fingerprint for part in recorded.inputs]
+    negatives.persist(lambda: speech_of(recorded), n_clips, path, fingerprints, as_log_mel)
+    array = store.open_array(path)
+    y = one_hot([name.split("/")[0] for name in array.names], recorded.label_order)
+    return ClipSet("made", [array], y, array.names, recorded.label_order)
+
+
+def speech_of(clip_set):
+    """The first waveforms (int16) of a set that are not silence."""
+    spoken, silence = [], clip_set.label_order.index(SILENCE)
+    n_found = 0
+    for rows, y in clip_set.blocks():
+        found = rows[y[:, silence] == 0]
+        spoken.append(np.round(found).astype(np.int16))
+        n_found += len(found)
+        if n_found >= SPEECH_CLIPS:
+            break
+    return np.concatenate(spoken)[:SPEECH_CLIPS]
 
 
 def open_store(folder):
@@ -292,7 +369,7 @@ def training_dataset(clip_set, batch_size, seed, first_epoch=0, augment=None, re
     def generate():
         for epoch in itertools.count(first_epoch):
             rng = np.random.default_rng([seed, epoch])
-            for step, (X, y) in enumerate(epoch_batches(clip_set, batch_size, rng)):
+            for step, (X, y) in enumerate(epoch_batches(clip_set.of_epoch(epoch), batch_size, rng)):
                 yield X, y, np.array([epoch, step], np.int32)
 
     def finish(X, y, moment):

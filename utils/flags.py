@@ -39,6 +39,7 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augment: bool = True
+    negatives: bool = False
     strength: Augmentation = dataclasses.field(default_factory=Augmentation)
 
 
@@ -137,6 +138,13 @@ class Settings:
         f"on log-mel spectrograms, masks; default: {_by_recipe('augment')}",
         action=argparse.BooleanOptionalAction,
     )
+    negatives: bool = _flag(
+        None,
+        None,
+        "add sounds that are no command, made from the training clips and by arithmetic: noises as silence, what is "
+        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}",
+        action=argparse.BooleanOptionalAction,
+    )
     teacher: str = _flag(
         None,
         cli.path_text,
@@ -162,11 +170,12 @@ class Settings:
             self.epochs = RANDOM_EPOCHS
         if self.recipe is None:
             self.recipe = "original" if self.model == "conv1d" else "default"
-        for field in ("model", "epochs", "batch_size", "learning_rate", "augment"):
+        for field in ("model", "epochs", "batch_size", "learning_rate", "augment", "negatives"):
             if getattr(self, field) is None:
                 setattr(self, field, getattr(RECIPES[self.recipe], field))
 
 
+BEFORE = {"negatives": False}  # what a run did that was started before there was the flag
 # What a resumed run may change; all else is as in the run's config.json.
 FREE_ON_RESUME = ("epochs", "resume", "max_steps", "logdir", "logrun", "strategy")
 
@@ -203,7 +212,7 @@ def parse(description, read_saved, arguments=None, check=None):
 
 def _read(saved):
     """Settings that a run's config.json gives, each as the flag of its name would be read."""
-    values = {}
+    values = dict(BEFORE)
     for field in dataclasses.fields(Settings):
         if (value := saved.get(field.name)) is None:
             continue

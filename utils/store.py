@@ -210,7 +210,7 @@ class StoredArray(_Rows):
 
 
 class SomeRows(_Rows):
-    """Some rows of a stored array, read as if there were no others.
+    """Some rows of a stored array, read as if there were no others; chunks with none of them are not touched.
 
     Parameters
     ----------
@@ -221,8 +221,9 @@ class SomeRows(_Rows):
 
     def __init__(self, array, kept):
         self._array, self._all_kept = array, np.asarray(kept, bool)
-        self._kept = np.split(self._all_kept, array._ends[:-1])
-        self.path, self.dtype, self.settings, self.n_chunks = array.path, array.dtype, array.settings, array.n_chunks
+        parts = np.split(self._all_kept, array._ends[:-1])
+        self._kept = [(index, part) for index, part in enumerate(parts) if part.any()]
+        self.path, self.dtype, self.settings, self.n_chunks = array.path, array.dtype, array.settings, len(self._kept)
         self.shape = (int(np.count_nonzero(kept)), *array.shape[1:])
         self.names = list(itertools.compress(array.names, self._all_kept))
 
@@ -233,12 +234,13 @@ class SomeRows(_Rows):
         return hashlib.sha256(self._array.fingerprint.encode() + kept).hexdigest()[:16]
 
     def rows_in_chunk(self, index):
-        """Rows of one chunk that are kept, which may be none."""
-        return int(np.count_nonzero(self._kept[index]))
+        """Rows of one chunk that are kept."""
+        return int(np.count_nonzero(self._kept[index][1]))
 
     def read_chunk(self, index):
         """Rows of one chunk that are kept."""
-        return self._array.read_chunk(index)[self._kept[index]]
+        chunk, kept = self._kept[index]
+        return self._array.read_chunk(chunk)[kept]
 
     def verify(self):
         """Check the hash of every chunk of the whole array."""

@@ -172,18 +172,27 @@ def hash_data(sets):
     return evaluation.hash_names(names)
 
 
-def network_inputs(sets, as_log_mel, store_folder, spare_folder):
+def steps_per_epoch(settings, train):
+    """Batches that an epoch of a run has; ``train`` is the set of recorded clips."""
+    n_made = datasets.count_made(len(train)) if settings.negatives else 0
+    return -(-(len(train) + n_made) // settings.batch_size)
+
+
+def network_inputs(sets, as_log_mel, store_folder, spare_folder, with_negatives=False):
     """Training and validation sets as the learning part of a model takes them.
 
-    Log-mel spectrograms are kept beside the waveforms, or in ``spare_folder`` where the data
-    is read-only.
+    Log-mel spectrograms and made clips, which are for training alone, are kept beside the waveforms, or in
+    ``spare_folder`` where the data is read-only.
     """
-    if not as_log_mel:
-        return sets["train"], sets["cv"]
+    train, cv = sets["train"], sets["cv"]
     folder = store_folder if os.access(store_folder, os.W_OK) else spare_folder
-    if folder != store_folder:
-        print(f"{store_folder} is read-only: log-mel spectrograms are kept in {folder} for this run")
-    return tuple(datasets.log_mel_set(sets[name], folder) for name in ("train", "cv"))
+    if folder != store_folder and (as_log_mel or with_negatives):
+        print(f"{store_folder} is read-only: what is computed of it is kept in {folder} for this run")
+    if as_log_mel:
+        train, cv = (datasets.log_mel_set(clip_set, folder) for clip_set in (train, cv))
+    if with_negatives:
+        train = datasets.WithMade(train, datasets.made_set(sets["train"], folder, as_log_mel))
+    return train, cv
 
 
 def make_changes(settings, train):
@@ -235,22 +244,29 @@ def teach(augment, teacher):
 
 
 def make_augment(train, seed, strength):
-    """Augmentation of a training set, of waveforms or log-mel spectrograms, with its own silence as noise."""
-    silent = train.y[:, train.label_order.index(SILENCE)] == 1
-    noise, n_found = [], 0
-    first = 0
-    for rows, _ in train.blocks():
-        found = rows[silent[first : first + len(rows)]]
-        noise.append(found)
-        n_found += len(found)
-        first += len(rows)
-        if n_found >= NOISE_CLIPS:
-            break
-    noise = np.concatenate(noise)[:NOISE_CLIPS]
+    """Augmentation of a training set, of waveforms or log-mel spectrograms, with its own silence as noise.
+
+    Where there is made silence, half of the noise is of that kind.
+    """
+    parts = [train.recorded, train.made] if isinstance(train, datasets.WithMade) else [train]
+    noise = np.concatenate([_silent_rows(part, NOISE_CLIPS // len(parts)) for part in parts])
     is_waveform = noise.shape[1:] == (audio.CLIP_SAMPLES,)
     if is_waveform:
         return WaveformAugment(audio.to_waveform(noise), seed, strength)
     return Augment(noise, seed, strength, train.label_order.index(SILENCE))
+
+
+def _silent_rows(clip_set, most):
+    """The first rows of a set that are silence."""
+    silent = clip_set.y[:, clip_set.label_order.index(SILENCE)] == 1
+    found, n_found, first = [], 0, 0
+    for rows, _ in clip_set.blocks():
+        found.append(rows[silent[first : first + len(rows)]])
+        n_found += len(found[-1])
+        first += len(rows)
+        if n_found >= most:
+            break
+    return np.concatenate(found)[:most]
 
 
 def make_schedule(recipe, learning_rate, total_steps):

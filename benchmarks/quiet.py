@@ -1,0 +1,335 @@
+"""What a recogniser does where nobody speaks to it: the five rows that the course judges it by, at one rule.
+
+    python -m benchmarks.quiet                              the model that predict.py takes
+    python -m benchmarks.quiet --model runs/small --noises noises.zip
+    python -m benchmarks.quiet --curve curve.png            matched words against false alarms, talk and noise apart
+    python -m benchmarks.quiet --set cv                     to choose a rule: the test set stays shut
+    python -m benchmarks.quiet --json
+
+Made sounds are of another seed than those of training, and made from clips of the set. Talk is of two kinds: sentences
+by the built-in voices, and other words of the set's speakers laid one after the other. Sentences with a word that
+sounds like a command are a row of their own: what is heard in them may be no mistake. ``--noises`` takes a folder or a
+zip of wavs, named KIND_NUMBER.wav, in which nobody says a command.
+"""
+
+import itertools
+import json
+import sys
+import tempfile
+import zipfile
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import scipy.stats
+
+from benchmarks import make_parser
+from benchmarks.streams import SNRS_DB, make_stream
+from utils import audio, cli, corpus, datasets, evaluation, negatives, recogniser, stream, voices
+from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
+from utils.labels import SILENCE, UNKNOWN
+
+SEED = 1 + negatives.SEED
+MADE_CLIPS = 1000  # of each label
+NOISE_MINUTES = 12
+TALK_MINUTES = 30  # of each kind
+GAP_S = (0.0, 0.15)  # between words that are laid closely
+PAUSE_S = (0.1, 0.6)  # between sentences
+THRESHOLDS = np.arange(0.05, 0.96, 0.05).round(2)
+NUMBERS = ("called_a_command", "matched", "false_alarms_per_hour", "accuracy")  # what a row of the table shows
+FIRST_SPEAKER = 200  # those before it speak the demo's clips
+
+SENTENCES = """
+The weather has been rather cold since last Tuesday evening.
+My sister bought a small house near the old railway station.
+We were waiting for the bus when it began to rain.
+Can somebody tell me where the nearest bakery is?
+He always drinks his coffee with milk and plenty of sugar.
+They finished painting the kitchen in the middle of the night.
+I would like to borrow that book after you have read it.
+The children were playing football behind the school.
+She has worked as a nurse in this hospital for eleven years.
+It takes about twenty minutes by train from here to the city.
+Please put the plates into the cupboard beside the window.
+Nobody remembered to bring an umbrella to the picnic.
+My grandfather used to repair clocks and wooden toys.
+The museum is closed on Mondays except during the summer.
+What did your neighbours think about the concert yesterday?
+There is a strange smell coming from the fridge again.
+Our teacher explained the problem twice, but many were confused.
+The boat drifted slowly across the quiet lake.
+I forgot my password and had to ask the office for help.
+Most people in this village grow their own vegetables.
+Have you ever travelled through the mountains in winter?
+The doctor said that he should rest for a few weeks.
+We ate fresh bread with butter, cheese and tomatoes.
+A large black dog was sleeping in front of the door.
+The phone rang several times before anybody answered.
+Her brother plays the violin better than anyone I have met.
+They want to build a new bridge over the river next spring.
+Maybe we should have taken the other road after the church.
+Bring me a glass of water and two spoons, please.
+The film was funny, although the ending made me a bit sad.
+Every morning he walks his cat around the garden.
+The engineer measured the length of each pipe carefully.
+It was raining so heavily that we could hardly see the street.
+I have been thinking about what you told me last week.
+The library keeps thousands of newspapers from the past century.
+Seven students presented their research at the meeting.
+You need three eggs, some flour and a pinch of salt.
+The farmer sold his tractor because it was too expensive to run.
+When the music started, everybody began to dance.
+This computer is much faster than the one at home.
+The post office around the corner sells stamps and envelopes.
+Could we perhaps meet a little later in the afternoon?
+He was born in a village where hardly anyone could read.
+The baby laughed whenever her father made a silly face.
+Several trees fell during the storm and blocked the path.
+She speaks French, German and a little Japanese.
+They serve breakfast between seven and half past nine.
+The carpenter made a beautiful table from an old oak.
+I cannot find my glasses anywhere in this room.
+We watched the sunset together and talked about the future.
+The recipe asks for five lemons and a bottle of olive oil.
+Their daughter wants to become a pilot or maybe an artist.
+It is cheaper to buy tickets a month before the journey.
+The lamp beside the bed has been broken since August.
+He told us a story about a fisherman and a golden fish.
+My favourite season is autumn, when the leaves change colour.
+The bank has moved to a building across the square.
+She cleaned the whole apartment before her parents arrived.
+Some birds fly thousands of miles to reach warmer places.
+After dinner we played cards and listened to the radio.
+"""
+HOMOPHONES = """
+Do you know whether the letter was sent to the wright in Leeds?
+I know a man who would write to his mother each week.
+He left the lamp on and went up the stairs.
+The knight said no to the queen and that was right.
+She got off the horse and led it down to the stream.
+Yes, I think that it is time to go home.
+Turn right at the end of the road, then left.
+The rain did not stop, so we put our coats on.
+It was a rite that nobody wanted to give up.
+They are off on a trip down the coast.
+"""
+
+
+def share(row, material, called, by):
+    """The row of isolated seconds: how many are called a command, by kind."""
+    n_called, n_clips = int(np.sum(called)), len(called)
+    interval = scipy.stats.binomtest(n_called, n_clips).proportion_ci(method="wilson")
+    kinds = Counter(kind for kind, is_called in zip(by, called) if is_called)
+    return {
+        "row": row,
+        "material": material,
+        "clips": n_clips,
+        "called_a_command": n_called / n_clips,
+        "interval": [interval.low, interval.high],
+        "by_kind": {kind: kinds[kind] / count for kind, count in sorted(Counter(by).items())},
+    }
+
+
+def rate(row, material, detections, seconds):
+    """The row of hours of something: false alarms, by word; the interval is that of a Poisson count."""
+    n_alarms, hours = len(detections), seconds / 3600
+    low = scipy.stats.chi2.ppf(0.025, 2 * n_alarms) / 2 if n_alarms else 0.0
+    high = scipy.stats.chi2.ppf(0.975, 2 * n_alarms + 2) / 2
+    return {
+        "row": row,
+        "material": material,
+        "minutes": seconds / 60,
+        "false_alarms_per_hour": n_alarms / hours,
+        "interval": [low / hours, high / hours],
+        "by_word": dict(Counter(word.label for word in detections).most_common()),
+    }
+
+
+def find_noises(path):
+    """Clips and kinds of a folder or a zip of wavs."""
+    with tempfile.TemporaryDirectory() as folder:
+        if Path(path).is_file():
+            try:
+                with zipfile.ZipFile(path) as archive:
+                    archive.extractall(folder)
+            except zipfile.BadZipFile as error:
+                raise cli.CourseError(f"{path} is no zip of wavs ({error})") from error
+            path = folder
+        found = sorted(Path(path).rglob("*.wav"))
+        if not found:
+            raise cli.CourseError(f"--noises {path} holds no wavs")
+        clips = np.stack([audio.fit_second(audio.read_sound(wav, CLIP_SAMPLES)) for wav in found])
+    return clips, [wav.stem.rpartition("_")[0] or wav.stem for wav in found]
+
+
+def make_clips(label, speech):
+    """Made clips of a label, with another seed than training's: clips, kinds."""
+    speech = speech[speech.any(axis=1)]
+    planned = [kind for of, kind in negatives.plan(3 * MADE_CLIPS) if of == label][:MADE_CLIPS]
+    return np.stack([negatives.make(label, kind, speech, [SEED, i]) for i, kind in enumerate(planned)]), planned
+
+
+def lay_noises(clips, rng):
+    """Noises end to end, each faded in and out, in random order, for some minutes."""
+    fade = np.minimum(1, np.arange(CLIP_SAMPLES) / (0.05 * SAMPLE_RATE))
+    faded = np.round(clips * np.minimum(fade, fade[::-1])).astype(np.int16)
+    n_clips = NOISE_MINUTES * 60
+    order = np.concatenate([rng.permutation(len(clips)) for _ in range(-(-n_clips // len(clips)))])[:n_clips]
+    return faded[order].reshape(-1)
+
+
+def lay_words(clips, rng):
+    """Words with hardly a gap, at levels of their own, in random order, for some minutes."""
+    pieces, n_samples = [], 0
+    clips = clips[clips.any(axis=1)]
+    while n_samples < TALK_MINUTES * 60 * SAMPLE_RATE:
+        for index in rng.permutation(len(clips)):
+            first, last = stream.find_word(clips[index])
+            word = audio.to_waveform(clips[index][first:last])
+            word *= 10 ** (rng.uniform(-26, -14) / 20) / np.sqrt(np.mean(np.square(word)))
+            ramp = np.minimum(1, np.arange(len(word)) / 80)
+            pieces += [word * np.minimum(ramp, ramp[::-1]), np.zeros(int(rng.uniform(*GAP_S) * SAMPLE_RATE))]
+            n_samples += len(pieces[-1]) + len(pieces[-2])
+    return _to_counts(np.concatenate(pieces) + rng.normal(0, 3e-4, n_samples))
+
+
+def speak(text, minutes, rng):
+    """Sentences by the built-in voices, a few by each: int16 at 16 kHz."""
+    import soxr
+
+    lines, speech, pieces, n_samples = text.strip().splitlines(), voices.Speech(), [], 0
+    speakers = itertools.cycle(voices.draw_speakers(FIRST_SPEAKER + 60)[FIRST_SPEAKER:])
+    while n_samples < minutes * 60 * SAMPLE_RATE:
+        speaker = next(speakers)
+        for index in rng.permutation(len(lines))[:5]:
+            spoken = speech.say(lines[index], speaker, int(rng.integers(1, 2**31))).astype(np.float32)
+            sound = soxr.resample(spoken, speech.sample_rate, SAMPLE_RATE)
+            sound *= 10 ** (speaker["peak_db"] / 20) / np.abs(sound).max()
+            sound = np.pad(sound, (0, int(rng.uniform(*PAUSE_S) * SAMPLE_RATE)))
+            pieces.append(sound + 10 ** (speaker["noise_db"] / 20) * rng.standard_normal(len(sound)))
+            n_samples += len(sound)
+    return _to_counts(np.concatenate(pieces))
+
+
+def _to_counts(waveform):
+    return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
+
+
+def call(model, clips):
+    """Whether each clip is called a command, and the label of each."""
+    n_keywords = len(model.labels) - 2
+    found = np.concatenate(
+        [model(audio.to_waveform(clips[i : i + 256])).argmax(axis=1) for i in range(0, len(clips), 256)]
+    )
+    return found < n_keywords, found
+
+
+def listen(model, samples):
+    """Probabilities of all steps."""
+    return np.concatenate(list(stream.Stream(model).listen(samples)))
+
+
+def main(arguments=None):
+    """Measure and print."""
+    parser = make_parser(__doc__, data=True)
+    parser.add_argument("--model", help="run folder (default: runs/latest, or pretrained where there is none)")
+    parser.add_argument("--set", choices=corpus.SETS[1:], default="test", help="whose clips (default: test)")
+    parser.add_argument("--noises", metavar="PATH", help="folder or zip of real noises")
+    parser.add_argument("--curve", metavar="FILE", help="picture of matched words against false alarms")
+    options = parser.parse_args(arguments)
+    model, clip_set = recogniser.load(options.model), datasets.open_store(options.path_to_data)[options.set]
+    rng = np.random.default_rng(SEED)
+    clips, said = np.concatenate([rows for rows, _ in clip_set.blocks()]), np.array(clip_set.labels)
+    speech, others = clips[said != SILENCE], clips[said == UNKNOWN]
+
+    def show(row):
+        if options.json:
+            print(json.dumps(row), flush=True)
+            return
+        number = next(row[key] for key in NUMBERS if key in row)
+        low, high = row.get("interval", (float("nan"), float("nan")))
+        what = row.get("by_kind") or row.get("by_word") or {}
+        worst = ", ".join(
+            f"{name} {value:.3g}" for name, value in sorted(what.items(), key=lambda p: -p[1])[:3] if value
+        )
+        print(f"{row['row']:34}{row['material']:34}{number:8.3f}  ({low:.3f} to {high:.3f})  {worst}", flush=True)
+
+    # Seconds alone.
+    noises = {"background recordings": (clips[said == SILENCE], ["background"] * int(np.sum(said == SILENCE)))}
+    noises["made noises"] = make_clips(SILENCE, speech)
+    if options.noises:
+        noises["real noises"] = find_noises(options.noises)
+    for material, (sounds, kinds) in noises.items():
+        show(share("a second in which nobody speaks", material, call(model, sounds)[0], kinds))
+    words = {"made words": make_clips(UNKNOWN, speech)}
+    words["other words of the set"] = (
+        others,
+        [corpus.parse_name(name)[1] for name, label in zip(clip_set.names, said) if label == UNKNOWN]
+        or ["other words"] * len(others),
+    )
+    for material, (sounds, kinds) in words.items():
+        show(share("a word it was not taught", material, call(model, sounds)[0], kinds))
+
+    # Hours.
+    talk = {
+        "other words, laid closely": lay_words(others, rng),
+        "sentences by voices": speak(SENTENCES, TALK_MINUTES, rng),
+        "sentences with commands in them": speak(HOMOPHONES, TALK_MINUTES / 6, rng),
+    }
+    rows = {}
+    for row, sounds in (
+        ("hours of talk", talk),
+        ("hours of noise", {name: lay_noises(found, rng) for name, (found, _) in noises.items()}),
+    ):
+        for material, samples in sounds.items():
+            rows[row, material] = listen(model, samples), len(samples) / SAMPLE_RATE
+            detections = stream.Decoder(model.labels).decode(rows[row, material][0])
+            show(rate(row, material, detections, rows[row, material][1]))
+
+    # Commands.
+    streams = {}
+    for snr_db in SNRS_DB:
+        samples, spoken = make_stream(clip_set, snr_db)
+        streams[snr_db] = listen(model, samples), spoken, len(samples) / SAMPLE_RATE
+        scores = stream.score_stream(stream.Decoder(model.labels).decode(streams[snr_db][0]), *streams[snr_db][1:])
+        show({"row": "commands", "material": f"streams at {snr_db} dB", **scores})
+    right = call(model, clips)[1] == clip_set.y.argmax(axis=1)
+    interval = evaluation.accuracy_interval(right, evaluation.speakers_of(clip_set.names))
+    show({"row": "the labels", "material": options.set, "accuracy": float(right.mean()), "interval": list(interval)})
+
+    curves = trade(model.labels, rows, streams)
+    for name, points in curves.items():
+        for threshold, alarms, matched in points:
+            point = {"curve": name, "threshold": threshold, "false_alarms_per_hour": alarms, "matched": matched}
+            print(json.dumps(point) if options.json else f"{name:20}{threshold:6.2f}{alarms:9.1f}{matched:8.3f}")
+    if options.curve:
+        draw(curves, options.curve)
+
+
+def trade(labels, rows, streams):
+    """Matched at 20 dB against false alarms an hour, for many thresholds: of talk, of noise."""
+    curves, default = {"talk": [], "noise": []}, stream.Rule()
+    for threshold in map(float, THRESHOLDS):
+        rule = stream.Rule(threshold, default.smoothing_s, default.refractory_s)
+        probabilities, spoken, seconds = streams[SNRS_DB[0]]
+        scores = stream.score_stream(stream.Decoder(labels, rule).decode(probabilities), spoken, seconds)
+        for name, points in curves.items():
+            chosen = [rows[key] for key in rows if key[0] == f"hours of {name}" and "commands" not in key[1]]
+            n_alarms = sum(len(stream.Decoder(labels, rule).decode(found)) for found, _ in chosen)
+            points.append((threshold, n_alarms / sum(length for _, length in chosen) * 3600, scores["matched"]))
+    return curves
+
+
+def draw(curves, path):
+    """The curves as a picture."""
+    from matplotlib.figure import Figure
+
+    from utils import plots
+
+    figure = Figure(figsize=(7, 5), layout="constrained")
+    plots.plot_trade(figure.subplots(), curves)
+    figure.savefig(path, dpi=110)
+
+
+if __name__ == "__main__":
+    sys.exit(cli.run(main))
