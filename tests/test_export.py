@@ -94,7 +94,7 @@ def test_a_conversion_that_fails_leaves_the_old_file(tmp_path):
     run = tmp_path / "run"
     shutil.copytree(recogniser.PRETRAINED, run)
     (run / "export").mkdir()
-    (run / "export" / export.NAMES["float"]).write_bytes(b"exported before")
+    (run / "export" / export.NAMES["float"]).write_bytes(b"\0\0\0\0TFL3 exported before")
     (run / "weights.npz").write_bytes(b"PK torn")
     before = tree(run)
     with pytest.raises(CourseError, match="damaged or not safe to read"):

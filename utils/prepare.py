@@ -39,16 +39,23 @@ def persist_raw(found, folder, settings):
         Clips written; 0 if all arrays were there.
     """
     folder, labels = Path(folder), settings.get("labels", LABELS)
-    written, arrays = 0, {}
+    arrays = {}
     for name in corpus.SETS:
         # X is finished last: with it y is known to be there.
         X_path, y_path, mine = folder / f"{name}_X.bc", folder / f"{name}_y.bc", {**settings, "set": name}
         if not (store.is_done(X_path, mine) and store.is_done(y_path, mine)):
             arrays[name] = X_path, y_path, mine
-    if arrays:
-        files.require_unread(folder)
+    if not arrays:  # several processes may find that at the same time
+        return 0
+    files.require_unread(folder)
+    with files.owned(folder.parent / "tree"):  # or another split could take the clips away
+        return _write(found, folder, arrays, labels)
+
+
+def _write(found, folder, arrays, labels):
+    written = 0
     n_clips = sum(clip.set in arrays for clip in found)
-    files.require_space(folder, n_clips and 2.2 * audio.CLIP_SAMPLES * n_clips + SPACE_SPARE)
+    files.require_space(folder, 2.2 * audio.CLIP_SAMPLES * n_clips + SPACE_SPARE)
     for name, (X_path, y_path, mine) in arrays.items():
         group = [clip for clip in found if clip.set == name]
         rng = np.random.default_rng([splits.SEED, corpus.SETS.index(name)])
@@ -83,17 +90,15 @@ def prepare(raw="data/raw", main="data/main", sample="data/sample", **rules):
     files.require_apart({"raw": raw, "main": main, "sample": sample})
     for folder, name, part in itertools.product((main, sample), corpus.SETS, "Xy"):
         files.require_ours(folder / "preprocessed" / f"{name}_{part}.bc", store.KIND)
-    corpus.find_recordings(raw)  # or there is nothing to do here
-    with files.owned(main / "tree"), files.owned(sample / "tree"):
-        result = splits.split(raw, main, sample, **rules)
-        note = files.read_json(main / splits.NOTE)
-        settings = {"dataset": note["dataset"], "inputs": note["inputs"], "labels": list(result.labels)}
-        written = 0
-        for folder, found in (
-            (main, splits.balance(corpus.list_clips(main, result.labels), result.labels)),
-            (sample, corpus.list_clips(sample, result.labels)),
-        ):
-            written += persist_raw(found, folder / "preprocessed", {**settings, "folder": folder.name})
+    result = splits.split(raw, main, sample, **rules)
+    note = files.read_json(main / splits.NOTE)
+    settings = {"dataset": note["dataset"], "inputs": note["inputs"], "labels": list(result.labels)}
+    written = 0
+    for folder, found in (
+        (main, splits.balance(corpus.list_clips(main, result.labels), result.labels)),
+        (sample, corpus.list_clips(sample, result.labels)),
+    ):
+        written += persist_raw(found, folder / "preprocessed", {**settings, "folder": folder.name})
     return result, written
 
 
