@@ -39,10 +39,11 @@ GAP_S = (0.0, 0.15)  # between words that are laid closely
 PAUSE_S = (0.1, 0.6)  # between sentences
 THRESHOLDS = np.arange(0.05, 0.96, 0.05).round(2)
 GRID = {
-    "threshold": np.arange(0.1, 0.56, 0.05).round(2),
-    "smoothing_s": (0.5, 0.65, 0.8, 1.0),
-    "refractory_s": (0.75, 1.25),
-    "veto": (0.0, 1.0, 2.0, 3.0),
+    "threshold": np.arange(0.06, 0.51, 0.04).round(2),
+    "smoothing_s": (0.4, 0.6, 0.8),
+    "refractory_s": (1.0,),
+    "veto": (0.0, 1.0, 1.5, 2.0),
+    "veto_s": (0.8, 1.2, 1.4),
 }
 MOST_ALARMS = (1, 3, 10, 30, 100)  # an hour of talk, and a third of that of noise: the best rule for each
 LEVELS = np.arange(0.3, 0.91, 0.05).round(2)  # of *not sure*

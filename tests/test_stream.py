@@ -132,6 +132,19 @@ def test_a_word_among_unknown_ones_is_not_heard():
     assert [word.label for word in stream.Decoder(LABELS, without).decode(rows[:18])] == ["yes"]
 
 
+def test_a_word_said_a_second_ago_casts_doubt_for_as_long_as_the_veto_reaches():
+    rows = np.zeros((40, len(LABELS)), np.float32)
+    rows[:, LABELS.index(SILENCE)] = 1
+    rows[:10] = np.eye(len(LABELS))[LABELS.index("unknown")]
+    rows[24:32] = np.eye(len(LABELS))[LABELS.index("yes")]
+    for veto_s, heard in ((0.4, ["yes"]), (1.5, [])):
+        rule = stream.Rule(threshold=0.6, smoothing_s=0.4, refractory_s=1.0, veto=2.0, veto_s=veto_s)
+        for pieces in (1, 7, len(rows)):
+            decoder = stream.Decoder(LABELS, rule)
+            found = [word.label for piece in np.array_split(rows, pieces) for word in decoder.decode(piece)]
+            assert found == heard
+
+
 def test_a_made_stream_has_its_words_where_it_says(tmp_path):
     clips = np.stack([audio.read_wav(path) for path in voices.make_examples(tmp_path, WORDS)])
     noise = np.random.default_rng(0).normal(0, 300, (5, audio.CLIP_SAMPLES)).astype(np.int16)
