@@ -2,13 +2,13 @@
 
 - names, memory, audio, augment, plots
 - cli, labels, quiet
-- files, litert, microphone, strategies
+- files, litert, microphone, strategies, trained
 - archives, downloads, corpus, store
 - sources, leaks, evaluation, features
 - splits, voices, negatives, datasets, frontend, stream
 - prepare, networks
 - models, modules
 - flags, runs
-- training, recogniser
+- training, recogniser, web
 - export
 """
