@@ -5,7 +5,7 @@ import { Endpoint } from "./endpoint.js";
 import * as kept from "./kept.js";
 import { Listener } from "./listener.js";
 import * as microphone from "./microphone.js";
-import { concatenate, cutSecond, findRate, findWord, makeWav, mix, RATE, toCounts } from "./sound.js";
+import { concatenate, cutSecond, findRate, findWord, makeWav, mix, RATE, readWav, toCounts } from "./sound.js";
 
 const $ = (id) => document.getElementById(id);
 const FADES_S = 1.5; // after which the large word gives way to "listening"
@@ -278,16 +278,14 @@ function addEntry({ kind, label, seconds, probability }) {
   const text = { heard: word, perhaps: `${word}?`, other: word }[kind];
   const mark = { start: first / RATE, end: last / RATE, text, kind };
   picture.addMark(mark);
-  const entry = { mark, kind, label, probability, first, last, at: clockOf(last), clip: null, done: false };
+  const entry = { mark, kind, label, probability, first, last, at: clockOf(last), seen: Date.now(), clip: null, done: false };
   entry.row = makeRow(entry);
   entries.unshift(entry);
   $("log").prepend(entry.row);
   for (const old of entries.splice(LOG_LENGTH)) old.row.remove();
   if (kind !== "heard") return;
-  const delay = Math.max(0, Date.now() - entry.at) / 1e3;
-  delays.push(delay);
   light(label, probability);
-  showWord(word, `${percent(probability)} sure · heard ${delay.toFixed(1)} s after you said it`);
+  showWord(word, `${percent(probability)} sure`);
   announce(word);
 }
 
@@ -325,6 +323,11 @@ function keepClip(entry, now = false) {
   [entry.first, entry.last] = [from + first, from + last];
   Object.assign(entry.mark, { start: entry.first / RATE, end: entry.last / RATE });
   entry.clip = cutAround(entry);
+  if (entry.kind !== "heard") return;
+  const delay = Math.max(0, entry.seen - clockOf(entry.last)) / 1e3;
+  delays.push(delay);
+  if (entry === entries.find(({ kind }) => kind === "heard") && !now)
+    $("word_text").textContent += ` · heard ${delay.toFixed(1)} s after you said it`;
 }
 
 function light(label, probability) {
@@ -418,21 +421,26 @@ async function hearFile(file) {
 async function readFile(file) {
   if (!file.size) throw new Error("empty file");
   if (file.size > MAX_BYTES) throw new Error(`larger than ${MAX_BYTES / 1e6} MB`);
-  const bytes = await file.arrayBuffer();
-  let buffer;
+  const { channels, rate } = await decode(await file.arrayBuffer());
+  if (!channels[0]?.length) throw new Error("holds no sound");
+  if (channels[0].length > MAX_SECONDS * rate)
+    throw new Error(`longer than ${MAX_SECONDS} s: cut it, or use python predict.py --stream`);
+  return { waveform: mix(channels), rate };
+}
+
+async function decode(bytes) {
+  const plain = readWav(bytes);
+  if (plain) return plain;
   try {
-    buffer = await new OfflineAudioContext(1, 1, findRate(bytes)).decodeAudioData(bytes.slice(0));
+    const rate = findRate(bytes);
+    const buffer = await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes.slice(0));
+    return { channels: Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i)), rate };
   } catch {
     const response = await fetch("sound", { method: "POST", body: bytes }).catch(() => null);
     if (response?.status === 422) throw new Error(await response.text());
     if (!response?.ok) throw new Error("this browser knows no such sound (convert it with ffmpeg -i FILE FILE.wav)");
-    buffer = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(await response.arrayBuffer());
+    return readWav(await response.arrayBuffer());
   }
-  if (buffer.duration > MAX_SECONDS)
-    throw new Error(`longer than ${MAX_SECONDS} s: cut it, or use python predict.py --stream`);
-  const channels = Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i));
-  if (!buffer.length) throw new Error("holds no sound");
-  return { waveform: mix(channels), rate: buffer.sampleRate };
 }
 
 async function playExample(word) {
@@ -441,11 +449,10 @@ async function playExample(word) {
   try {
     const response = await fetch(`${info.folder}examples/${encodeURIComponent(word)}.wav`);
     if (!response.ok) throw new Error(await response.text());
-    const bytes = await response.arrayBuffer();
-    const buffer = await new OfflineAudioContext(1, 1, RATE).decodeAudioData(bytes);
-    const waveform = buffer.getChannelData(0);
-    play_(toCounts(waveform));
-    await answer({ waveform, rate: RATE });
+    const { channels } = readWav(await response.arrayBuffer());
+    const counts = toCounts(channels[0]);
+    play_(counts);
+    await answer({ counts });
   } catch (error) {
     const gone = error instanceof TypeError;
     complain(`The example cannot be played (${gone ? "the server does not answer: start python app.py again" : error.message}).`);

@@ -173,7 +173,7 @@ export function isKnock(clip) {
 
 // Where the word is in some sound that ends with it: [first, last] sample. From the loudest 10 ms outwards, as long
 // as it stays above what is usual there, over gaps such as the one before a t.
-export function findWord(counts, range_db = 20, gap_hops = 15) {
+export function findWord(counts, range_db = 25, gap_hops = 15) {
   const hops = energies(counts);
   if (!hops.length) return [0, counts.length];
   const sorted = hops.slice().sort();
@@ -274,16 +274,53 @@ export function makeWav(counts) {
   return view.buffer;
 }
 
+// The chunks of a wav: {name: [place, bytes]}; null for another file.
+function findChunks(view) {
+  const letters = (place) => String.fromCharCode(...Array.from({ length: 4 }, (_, i) => view.getUint8(place + i)));
+  if (view.byteLength < 12 || letters(0) !== "RIFF" || letters(8) !== "WAVE") return null;
+  const chunks = {};
+  for (let place = 12; place + 8 <= view.byteLength && !chunks["data"]; ) {
+    const n_bytes = view.getUint32(place + 4, true);
+    chunks[letters(place)] = [place + 8, n_bytes];
+    place += 8 + n_bytes + (n_bytes % 2);
+  }
+  const [start, n_bytes] = chunks["fmt "] ?? [0, 0];
+  return n_bytes >= 16 && start + n_bytes <= view.byteLength ? chunks : null;
+}
+
+// Channels and rate of a wav of plain 16-bit samples, as Python reads it; null for any other file. A browser that
+// decodes it divides what is above zero by 32767.
+export function readWav(bytes) {
+  const view = new DataView(bytes);
+  const chunks = findChunks(view);
+  if (!chunks?.data) return null;
+  const [form, length] = chunks["fmt "];
+  const [start, promised] = chunks.data;
+  const number = (place) => view.getUint16(form + place, true);
+  const tag = number(0) === 0xfffe && length >= 40 ? number(24) : number(0);
+  const [n_channels, rate, bits] = [number(2), view.getUint32(form + 4, true), number(14)];
+  if (tag !== 1 || bits !== 16 || !n_channels || number(12) !== 2 * n_channels || !rate) return null;
+  const there = view.byteLength - start;
+  const is_unknown = promised >= 0x7ffff000; // of writers to a pipe, who cannot know
+  if (promised > there && !is_unknown) throw new Error(`cut short: its header promises ${promised} bytes of sound`);
+  const n_frames = Math.floor(Math.min(promised, there) / (2 * n_channels));
+  const channels = Array.from({ length: n_channels }, (_, channel) => {
+    const samples = new Float32Array(n_frames);
+    for (let i = 0; i < n_frames; i++)
+      samples[i] = view.getInt16(start + 2 * (i * n_channels + channel), true) / 32768;
+    return samples;
+  });
+  return { channels, rate };
+}
+
 // The rate at which a file was recorded, where its first bytes say so: decoded at another, it would be resampled by
 // the browser, and not as Python does.
 export function findRate(bytes) {
   const view = new DataView(bytes);
   const has = (place, letters) =>
     bytes.byteLength > place + 48 && [...letters].every((c, i) => view.getUint8(place + i) === c.charCodeAt(0));
-  if (has(0, "RIFF") && has(8, "WAVE"))
-    for (let place = 12; place + 28 <= bytes.byteLength; place += 8 + view.getUint32(place + 4, true))
-      if (has(place, "fmt ")) return view.getUint32(place + 12, true);
-      else if (view.getUint32(place + 4, true) % 2) place += 1;
+  const chunks = findChunks(view);
+  if (chunks) return view.getUint32(chunks["fmt "][0] + 4, true);
   if (has(0, "fLaC")) return view.getUint32(18) >>> 12;
   if (has(28, "\x01vorbis")) return view.getUint32(40, true);
   return 48000;
