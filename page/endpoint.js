@@ -48,6 +48,7 @@ export class Endpoint {
     const quiet = Math.max(LEAST, 4 * floor, this.peak / 300);
     const is_over = n - this.begin > HOPS_OF_QUIET && powers.slice(-HOPS_OF_QUIET).every((power) => power < quiet);
     if (!is_over && (n - this.begin) * HOP < LONGEST_S * RATE) return null;
-    return { start: Math.max(0, this.begin * HOP - AHEAD_S * RATE), end: n * HOP };
+    const word_end = is_over ? (n - HOPS_OF_QUIET) * HOP : n * HOP;
+    return { start: Math.max(0, this.begin * HOP - AHEAD_S * RATE), end: n * HOP, word_end };
   }
 }

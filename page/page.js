@@ -376,10 +376,12 @@ async function hearOneWord(counts) {
   const found = endpoint.push(counts);
   if (!found) return;
   endpoint = new Endpoint(); // what comes until the microphone is closed
-  const whole = concatenate(history.parts, Int16Array).slice(found.start - history.first, found.end - history.first);
+  const counts_heard = soundBetween(found.start, found.end);
+  const ended = clockOf(found.word_end);
   await stop();
   if (found.none) return complain("No word was heard: speak a little louder, or nearer to the microphone, and try again.");
-  await answer({ counts: whole });
+  await answer({ counts: counts_heard });
+  $("answer").dataset.late = (Date.now() - ended) / 1e3;
 }
 
 async function answer(sound) {
@@ -521,7 +523,8 @@ async function setMode(next) {
   $("mode_word").setAttribute("aria-pressed", mode === "word");
   $("live").hidden = $("heard").hidden = mode !== "live";
   $("one").hidden = mode !== "word";
-  document.querySelector(".columns").classList.toggle("single", mode === "word");
+  $("sure").hidden = mode !== "live"; // of live listening alone
+  for (const columns of document.querySelectorAll(".columns")) columns.classList.toggle("single", mode === "word");
   rest();
   if (mode === "live") picture?.draw();
 }
