@@ -39,7 +39,7 @@ export async function open(port, onEnd) {
   const close = () => {
     track.onended = null;
     track.stop();
-    context?.close();
+    if (context && context.state !== "closed") context.close();
   };
   try {
     context = new AudioContext();

@@ -234,4 +234,3 @@ def write_site(target, run):
             place.write_bytes(site.read(path))
         files.write_text(folder / "README.md", HOW_TO_SERVE)
     return Path(target)
-
