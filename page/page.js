@@ -338,7 +338,7 @@ function light(label, probability) {
   clearTimeout(word.timer);
   word.timer = setTimeout(() => {
     word.tile.className = "";
-    word.tile.lastChild.textContent = word.times > 1 ? `heard ✓ ${word.times}×` : "heard ✓";
+    word.tile.lastChild.textContent = word.times > 1 ? `heard ${word.times}×` : "heard ✓";
   }, 1e3 * FADES_S);
 }
 

@@ -5,10 +5,10 @@
 - files, litert, microphone, strategies, trained
 - archives, downloads, corpus, store
 - sources, leaks, evaluation, features
-- splits, voices, negatives, datasets, frontend, stream
+- splits, voices, negatives, datasets, frontend, stream, web
 - prepare, networks
 - models, modules
 - flags, runs
-- training, recogniser, web
+- training, recogniser
 - export
 """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from utils import audio, datasets, files, flags, plots
+from utils import audio, datasets, files, flags, plots, web
 from utils.cli import BadUse, CourseError, hold_back_notes, warn
 from utils.quiet import tf
 from utils.trained import RUNS, read_labels
@@ -39,7 +39,7 @@ KIND = files.Kind(
         ),
         *("best/*.weights.h5", "last/*.weights.h5", "last/checkpoint.json"),  # of earlier versions
         *("export/README.md", "export/model_float.tflite", "export/model_int8.tflite", "export/model.onnx"),
-        *("export/web/*", "export/web/*/*", "export/web/*/*/*"),
+        *(f"export/web/{name}" for name in web.KIND.names),
         *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in SAVED_MODEL),
     ),
 )
