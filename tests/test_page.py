@@ -19,7 +19,7 @@ import soxr
 from conftest import PATIENCE, free_ports, serving, start_browser
 from playwright.sync_api import expect, sync_playwright
 
-from utils import audio, cli, export, plots, prepare, trained, voices, web
+from utils import audio, cli, corpus, export, plots, prepare, trained, voices, web
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow
@@ -131,12 +131,6 @@ def check_accessible(page, state):
     page.evaluate(AXE.read_text(encoding="utf-8") + "; 0")  # past the page's policy, which forbids scripts of others
     found = page.evaluate("axe.run()")["violations"]
     assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == [], state
-
-
-def photograph(request, page, name):
-    """Keep what the page shows."""
-    if folder := request.config.getoption("photographs"):
-        (Path(folder) / f"{name}.png").write_bytes(plots.to_palette(page.screenshot(full_page=True)))
 
 
 def heard_words(page):
@@ -384,3 +378,40 @@ def test_the_page_is_accessible_and_fits_a_telephone(scheme, url, deaf):
     page.get_by_role("button", name="One word").click()
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
     close(page)
+
+
+def test_pictures_for_the_readme(url, playwright, tmp_path, request):
+    """With --photographs alone: the first test clip of each word, over a real background, as the page shows it."""
+    folder = request.config.getoption("photographs")
+    if not folder:
+        pytest.skip("no pictures wanted")
+    recordings = corpus.find_recordings(ROOT / "data" / "raw")
+    listed = corpus.read_list(corpus.list_folder(recordings) / corpus.LISTS["test"])
+    noise = audio.to_waveform(audio.read_wav(recordings / corpus.NOISE_FOLDER / "doing_the_dishes.wav"))
+    pieces = [np.zeros(audio.SAMPLE_RATE, np.float32)]
+    for word in ("up", "stop", "marvin", "left", "yes", "right"):
+        clip = audio.read_wav(recordings / next(name for name in listed if name.startswith(f"{word}/")))
+        pieces += [audio.to_waveform(audio.fit_second(clip)), np.zeros(14_000, np.float32)]
+    sound = np.concatenate(pieces)
+    sound += 0.05 * noise[: len(sound)]
+    wav = write_at(tmp_path / "words.wav", (sound * 32768).clip(-32768, 32767).astype(np.int16), RATES[1])
+    for name, size, scheme in (
+        ("page_live", DESK, "light"),
+        ("page_live_dark", DESK, "dark"),
+        ("page_phone", {"width": 390, "height": 844}, "light"),
+        ("page_word", DESK, "light"),
+    ):
+        with microphone(playwright, wav) as browser:
+            page = open_page(browser, url, size, color_scheme=scheme)
+            if name == "page_word":
+                page.get_by_role("button", name="One word").click()
+            page.locator("#microphone").click()
+            if name == "page_word":
+                expect(page.locator("#answer[data-probabilities]")).to_be_visible()
+            else:
+                expect(page.locator("#log .heard", has_text="right")).to_be_visible()
+                page.wait_for_timeout(500)  # until its end is known too
+            page.mouse.move(0, 0)
+            page.locator(":focus").evaluate_all("elements => elements.forEach(element => element.blur())")
+            (Path(folder) / f"{name}.png").write_bytes(plots.to_palette(page.screenshot(full_page=True)))
+            close(page)
