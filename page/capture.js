@@ -1,5 +1,5 @@
-// In the audio thread: the microphone's sound, block by block, straight to the worker that hears it. Nothing waits
-// here, and what the worker has no time for yet waits in its port: no block is dropped.
+// In the audio thread, for browsers that hand out no blocks of a device: the microphone's sound, straight to the worker
+// that hears it. Nothing waits here, and what the worker has no time for yet waits in its port.
 
 const BLOCK = 1024; // frames
 
@@ -27,7 +27,7 @@ class Capture extends AudioWorkletProcessor {
     this._filled += n_frames;
     if (this._filled >= BLOCK) {
       // When its last sample was there, by the clock that the page has too.
-      const message = { samples: this._block, at: Date.now(), missing: this._missing };
+      const message = { samples: this._block, rate: sampleRate, at: Date.now(), missing: this._missing };
       this._worker.postMessage(message, [this._block.buffer]);
       this._start();
     }

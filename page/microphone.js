@@ -13,17 +13,23 @@ REASONS.AbortError = REASONS.NotReadableError;
 
 export class MicrophoneError extends Error {}
 
+// Chromium hands out the blocks of the device themselves. Its AudioWorklet loses some where the computer is busy: it
+// waits for the loudspeaker's thread, and holds no more than a tenth of a second.
+const hasProcessor = () => typeof MediaStreamTrackProcessor === "function";
+const KEPT_BLOCKS = 60_000; // of ten milliseconds, for a worker that has no time
+
 // What keeps this browser from listening, or nothing.
 export function findFault() {
   if (!window.isSecureContext || !navigator.mediaDevices?.getUserMedia)
     return "A browser lends its microphone only to pages of this computer or over https: open the page there, or drop a sound file.";
-  if (typeof AudioWorkletNode !== "function")
+  if (!hasProcessor() && typeof AudioWorkletNode !== "function")
     return "This browser has no AudioWorklet, which brings the sound to the network: update it, or drop a sound file.";
   return "";
 }
 
-// Open it; `port` gets its sound, block by block, and `onEnd` a reason when it is gone. Returns {rate, close}.
-export async function open(port, onEnd) {
+// Open it; `onEnd` gets a reason when it is gone. Returns {sound, close}: sound is for the worker, a stream of blocks
+// or the port to which they come.
+export async function open(onEnd) {
   const fault = findFault();
   if (fault) throw new MicrophoneError(fault);
   let stream;
@@ -35,19 +41,24 @@ export async function open(port, onEnd) {
     throw new MicrophoneError(REASONS[error.name] ?? `The microphone cannot be used (${error.message}).`);
   }
   const [track] = stream.getAudioTracks();
-  let context;
+  let context, sound;
   const close = () => {
     track.onended = null;
     track.stop();
     if (context && context.state !== "closed") context.close();
   };
   try {
-    context = new AudioContext();
-    await context.audioWorklet.addModule("capture.js");
-    const capture = new AudioWorkletNode(context, "capture");
-    capture.port.postMessage(port, [port]);
-    context.createMediaStreamSource(stream).connect(capture).connect(context.destination); // which stays silent
-    await context.resume();
+    if (hasProcessor()) sound = new MediaStreamTrackProcessor({ track, maxBufferSize: KEPT_BLOCKS }).readable;
+    else {
+      context = new AudioContext();
+      await context.audioWorklet.addModule("capture.js");
+      const capture = new AudioWorkletNode(context, "capture");
+      const { port1, port2 } = new MessageChannel();
+      capture.port.postMessage(port1, [port1]);
+      context.createMediaStreamSource(stream).connect(capture).connect(context.destination); // which stays silent
+      await context.resume();
+      sound = port2;
+    }
   } catch (error) {
     close();
     throw new MicrophoneError(`This browser cannot take sound from the microphone (${error.message}).`);
@@ -56,5 +67,5 @@ export async function open(port, onEnd) {
     close();
     onEnd("The microphone is gone: it was unplugged, or taken away from this page. Plug it in, and press the button again.");
   };
-  return { rate: context.sampleRate, close };
+  return { sound, close };
 }

@@ -167,9 +167,8 @@ async function toggle() {
   complain("");
   $("microphone").disabled = true;
   setState("Asking for the microphone", "your browser may ask you to allow it");
-  const { port1, port2 } = new MessageChannel();
   try {
-    source = await microphone.open(port1, async (reason) => {
+    source = await microphone.open(async (reason) => {
       await stop();
       complain(reason);
     });
@@ -178,7 +177,7 @@ async function toggle() {
     delays = [];
     picture = new LivePicture(picture.canvases, picture.labels, { still: still.matches });
     entries.forEach((entry) => (entry.done = true));
-    await listener.ask("listen", { port: port2, rate: source.rate }, [port2]);
+    await listener.ask("listen", { sound: source.sound }, [source.sound]);
   } catch (error) {
     source?.close();
     source = null;

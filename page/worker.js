@@ -44,43 +44,70 @@ async function answer(waveform) {
 }
 
 class Session {
-  constructor(port, rate, [, sound, { Decoder, NearMisses }]) {
-    Object.assign(this, { port, rate, sound });
+  // input: a stream of AudioData, or a port to which blocks come
+  constructor(input, [, sound, { Decoder, NearMisses }]) {
+    Object.assign(this, { input, sound });
     this.decoder = new Decoder(model.labels, model.rule, model.step_s);
     this.near = new NearMisses(model.labels, model.rule, model.step_s);
-    this.resampler = new sound.Resampler(rate);
     this.samples = new Int16Array(sound.SECOND); // a second without sound goes ahead
     this.drawn = new Int16Array(sound.SECOND / 100 + 160); // what the next frames of the picture begin with
     this.queue = [];
-    this.n_in = this.missing = this.quiet = this.busy_ms = this.lost_s = 0;
+    this.waiting_s = this.sound_s = this.missing_s = this.quiet_s = this.busy_ms = this.lost_s = 0;
     this.step = model.step_s * sound.RATE;
-    port.onmessage = ({ data }) => {
-      this.queue.push(data);
-      this.keepTime(data);
-      this.hear();
-    };
+    if (input instanceof MessagePort) input.onmessage = ({ data }) => this.receive(data);
+    else this.read(input.getReader());
+  }
+
+  async read(reader) {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done || this !== session) return reader.cancel();
+      const channels = Array.from({ length: value.numberOfChannels }, (_, planeIndex) => {
+        const samples = new Float32Array(value.numberOfFrames);
+        value.copyTo(samples, { planeIndex, format: "f32-planar" });
+        return samples;
+      });
+      // The device's clock, as near to the page's as a block has ever come.
+      const ended = (value.timestamp + value.duration) / 1e3;
+      this.apart = Math.min(this.apart ?? Infinity, Date.now() - ended);
+      this.receive({ samples: this.sound.mix(channels), rate: value.sampleRate, at: ended + this.apart, missing: 0 });
+      value.close();
+    }
+  }
+
+  receive(block) {
+    this.queue.push(block);
+    this.waiting_s += block.samples.length / block.rate;
+    this.keepTime(block);
+    this.hear();
   }
 
   // Sound is lost where the clock goes on and samples do not: also after the sound that was held up has come.
-  keepTime({ samples, at, missing }) {
-    this.n_in += samples.length;
-    this.missing = missing;
+  keepTime({ samples, rate, at, missing }) {
+    this.sound_s += samples.length / rate;
+    this.missing_s = missing / rate;
     this.newest = at;
-    const ahead = at / 1e3 - this.n_in / this.rate;
+    const ahead = at / 1e3 - this.sound_s;
     this.least = Math.min(this.least ?? ahead, ahead);
-    if (this.n_in > (this.next ?? 0)) {
+    if (this.sound_s > (this.next_s ?? 0)) {
       const change = this.least - (this.before ?? this.least);
       if (change > LOST_S) this.lost_s += change;
       this.before = this.least;
       this.least = undefined;
-      this.next = this.n_in + CLOCK_S * this.rate;
+      this.next_s = this.sound_s + CLOCK_S;
     }
+  }
+
+  // Whether what waits makes a window whole.
+  get isDue() {
+    const { sound } = this;
+    return this.waiting_s * sound.RATE >= sound.SECOND - this.samples.length;
   }
 
   async hear() {
     if (this.hearing) return;
     this.hearing = true;
-    while (this.queue.length) {
+    while (this.isDue && this === session) {
       await this.hearSome();
       await new Promise((resume) => setTimeout(resume)); // lets in what has come meanwhile
     }
@@ -94,11 +121,13 @@ class Session {
     const steps = [];
     const arrived = [];
     while (this.queue.length && steps.length < AT_ONCE) {
-      const { samples, at } = this.queue.shift();
+      const { samples, rate, at } = this.queue.shift();
+      this.waiting_s -= samples.length / rate;
       this.at = at;
+      if (rate !== this.rate) [this.rate, this.resampler] = [rate, new sound.Resampler(rate)];
       const counts = sound.toCounts(this.resampler.push(samples));
       arrived.push(counts);
-      this.quiet = samples.every((x) => x === 0) ? this.quiet + samples.length : 0;
+      this.quiet_s = samples.every((x) => x === 0) ? this.quiet_s + samples.length / rate : 0;
       this.samples = sound.concatenate([this.samples, counts], Int16Array);
       while (this.samples.length >= sound.SECOND) {
         const row = await answer(sound.toWaveform(this.samples.subarray(0, sound.SECOND)));
@@ -120,10 +149,10 @@ class Session {
       frames,
       at: this.at, // by the clock, of the last sample
       behind_s: Math.max(0, this.newest - this.at) / 1e3,
-      sound_s: this.n_in / this.rate,
-      lost_s: this.lost_s + this.missing / this.rate,
+      sound_s: this.sound_s,
+      lost_s: this.lost_s + this.missing_s,
       busy_ms: this.busy_ms,
-      muted: this.quiet > NOTHING_S * this.rate,
+      muted: this.quiet_s > NOTHING_S,
     });
   }
 }
@@ -135,13 +164,14 @@ const jobs = {
     return {};
   },
 
-  async listen({ port, rate }) {
-    session = new Session(port, rate, await parts);
+  async listen({ sound }) {
+    const loaded = await parts;
+    session = new Session(sound, loaded);
     return {};
   },
 
   async stop() {
-    session?.port.close();
+    if (session?.input instanceof MessagePort) session.input.close();
     session = null;
     return {};
   },
