@@ -163,8 +163,9 @@ export class LivePicture {
       context.setLineDash(heard ? [] : [4, 3]);
       context.strokeRect(from + 1, 1, Math.max(4, to - from - 2), height - 2);
       const size = pins.context.measureText(mark.text).width + 14;
-      const left = Math.max(0, Math.min(width - size, (from + to - size) / 2));
-      if (left + size > free) continue;
+      const middle = Math.max(0, Math.min(width - size, (from + to - size) / 2));
+      const left = Math.min(middle, free - size);
+      if (left < Math.max(0, middle - size)) continue;
       free = this.still ? Infinity : left - 3;
       pins.context.beginPath();
       pins.context.roundRect(left + 1, 3, size - 2, 21, 10);

@@ -226,6 +226,7 @@ function onHeard({ steps, counts, frames, at, behind_s, lost_s, sound_s, busy_ms
     picture.addStep(step.step, step.smoothed, info.rule.threshold);
     if (Date.now() < deafUntil) continue;
     if (step.heard) addEntry({ kind: "heard", ...step.heard });
+    else if (rising) follow(step.smoothed);
     if (step.near) addEntry(step.near);
   }
   for (const entry of entries) keepClip(entry);
@@ -283,9 +284,28 @@ function addEntry({ kind, label, seconds, probability }) {
   $("log").prepend(entry.row);
   for (const old of entries.splice(LOG_LENGTH)) old.row.remove();
   if (kind !== "heard") return;
+  rising = entry;
   light(label, probability);
-  showWord(word, `${percent(probability)} sure`);
+  showWord(word);
+  tell((shown = entry));
   announce(word);
+}
+
+// How sure it is goes on to rise after the threshold was reached.
+let rising = null;
+let shown = null; // in large type
+function follow(smoothed) {
+  const probability = smoothed[info.labels.indexOf(rising.label)];
+  if (probability < rising.probability) return (rising = null);
+  rising.probability = probability;
+  if (rising === shown) tell(rising);
+}
+
+function tell({ label, probability, delay }) {
+  const after = delay === undefined ? "" : ` · heard ${delay.toFixed(1)} s after you said it`;
+  $("word_text").textContent = `${percent(probability)} sure${after}`;
+  const { tile } = heardWords.get(label);
+  if (tile.className === "lit") tile.lastChild.textContent = percent(probability);
 }
 
 function makeRow(entry) {
@@ -323,10 +343,9 @@ function keepClip(entry, now = false) {
   Object.assign(entry.mark, { start: entry.first / RATE, end: entry.last / RATE });
   entry.clip = cutAround(entry);
   if (entry.kind !== "heard") return;
-  const delay = Math.max(0, entry.seen - clockOf(entry.last)) / 1e3;
-  delays.push(delay);
-  if (entry === entries.find(({ kind }) => kind === "heard") && !now)
-    $("word_text").textContent += ` · heard ${delay.toFixed(1)} s after you said it`;
+  entry.delay = Math.max(0, entry.seen - clockOf(entry.last)) / 1e3;
+  delays.push(entry.delay);
+  if (entry === shown) tell(entry);
 }
 
 function light(label, probability) {
@@ -342,19 +361,19 @@ function light(label, probability) {
 }
 
 let fading;
-function showWord(word, text) {
+function showWord(word) {
   const large = $("word");
   large.textContent = word;
   large.className = "big";
   void large.offsetWidth; // so that the same word, said again, is seen to come again
   large.classList.add("anew");
-  $("word_text").textContent = text;
   clearTimeout(fading);
   fading = setTimeout(fade, 1e3 * FADES_S);
 }
 
 function fade() {
   clearTimeout(fading);
+  shown = null;
   $("word").className = "big faded";
   $("word").textContent = source ? "listening" : "…";
   const last = entries.find(({ kind }) => kind === "heard");
