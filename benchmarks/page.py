@@ -185,22 +185,25 @@ def find_delays(seen, heard, minute, words):
     return delays
 
 
-def listen(page, seconds, minute, words, model):
-    """What the page heard in so many seconds: a row of figures."""
-    from utils import recogniser, stream
-
+def listen(page, seconds):
+    """What the page heard and showed in so many seconds, and the share of a core that each thread took."""
     page.locator("#microphone").click()
-    time.sleep(3)
+    page.wait_for_timeout(3000)
     before, started = thread_seconds(os.getpid()), time.perf_counter()
     page.wait_for_timeout(1e3 * seconds)
     after, elapsed = thread_seconds(os.getpid()), time.perf_counter() - started
-    seen = page.evaluate(COLLECT)
+    used = {name: (after[name] - before.get(name, 0)) / elapsed for name in after if not name.startswith("python")}
+    return page.evaluate(COLLECT), used
+
+
+def judge(seen, used, minute, words, model):
+    """Figures of it, beside what Python hears in the same sound."""
+    from utils import recogniser, stream
+
     heard = np.frombuffer(base64.b64decode(seen["counts"]), "<i2")
-    listener = stream.Stream(recogniser.load(model))
-    python = [(word.label, round(word.seconds, 2)) for word in listener.feed(heard)]
+    python = [(word.label, round(word.seconds, 2)) for word in stream.Stream(recogniser.load(model)).feed(heard)]
     shown = [(word["label"], round(word["seconds"], 2)) for word in seen["words"]]
     delays = find_delays(seen, heard, minute, words)
-    used = {name: (after[name] - before.get(name, 0)) / elapsed for name in after}
     return {
         "sound_s": len(heard) / SAMPLE_RATE,
         "lost_s": find_loss(heard, minute),
@@ -210,7 +213,7 @@ def listen(page, seconds, minute, words, model):
         "delay_median_s": float(np.median(delays)) if delays else None,
         "delay_most_s": float(np.max(delays)) if delays else None,
         "network_share": used.get("DedicatedWorker", 0),
-        "browser_share": sum(share for name, share in used.items() if not name.startswith("python")),
+        "browser_share": sum(used.values()),
     }
 
 
@@ -229,7 +232,8 @@ def main(arguments=None):
         wav = Path(folder, "minute.wav")
         audio.write_wav(wav, minute)
         with busy(options.busy), page_of(wav, model) as (page, ready_s):
-            row = {"busy": options.busy, "ready_s": ready_s, **listen(page, 60 * options.minutes, minute, words, model)}
+            seen, used = listen(page, 60 * options.minutes)
+    row = {"busy": options.busy, "ready_s": ready_s, **judge(seen, used, minute, words, model)}
     if options.json:
         print(json.dumps(row))
     else:

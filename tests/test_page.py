@@ -413,5 +413,7 @@ def test_pictures_for_the_readme(url, playwright, tmp_path, request):
                 page.wait_for_timeout(500)  # until its end is known too
             page.mouse.move(0, 0)
             page.locator(":focus").evaluate_all("elements => elements.forEach(element => element.blur())")
-            (Path(folder) / f"{name}.png").write_bytes(plots.to_palette(page.screenshot(full_page=True, animations="disabled")))
+            (Path(folder) / f"{name}.png").write_bytes(
+                plots.to_palette(page.screenshot(full_page=True, animations="disabled"))
+            )
             close(page)
