@@ -7,6 +7,8 @@ pytest tests/test_page.py --photographs imgs     keeps what it shows, for the RE
 import contextlib
 import functools
 import http.server
+import itertools
+import re
 import shutil
 import sys
 import threading
@@ -153,19 +155,19 @@ def test_words_read_off_the_page_are_those_of_predict_stream(way, url, spoken, p
         expect(page.locator("#tiles .lit")).to_contain_text(WORDS[0])
         assert page.locator("#lost").inner_text() == "no sound lost"
         expect(page.locator("#word")).to_have_text("listening")  # the large word is not there for ever
-        expect(page.locator("#tiles li").first).to_contain_text("heard 2×")
-        if way == "processor":
-            check_accessible(page, "listening")
+        expect(page.locator("#tiles li").first).to_contain_text(re.compile(r"heard \d×"))
         page.keyboard.press("Space")
         expect(page.locator("#state")).to_have_text("Ready")
         words, order = heard_words(page), page.locator("#strip_names span").all_inner_texts()
         assert order[:4] == ["yes", "no", "up", "down"]
+        if way == "processor":
+            check_accessible(page, "heard")
         close(page)
     capsys.readouterr()
     assert cli.run(predict.main, ["--model", str(trained.PRETRAINED), "--stream", str(spoken[rate])]) == 0
     printed = [line.split()[2] for line in capsys.readouterr().out.splitlines()]
     assert printed == list(WORDS)
-    assert words == [*printed, *printed][: len(words)]
+    assert words == [*itertools.islice(itertools.cycle(printed), len(words))]
 
 
 def test_files_are_answered_as_python_answers_them(url, deaf, tmp_path):
