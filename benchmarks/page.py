@@ -170,7 +170,7 @@ def find_loss(heard, minute):
 
 
 def find_delays(seen, heard, minute, words):
-    """Seconds from the end of each word, as the minute was made, to the frame that shows it, and to the rule's decision.
+    """Seconds from the end of each word, as the minute was made: to the frame that shows it, to the rule's decision.
 
     The second is in the time of the sound: what comes on top is the computer's.
     """
