@@ -26,11 +26,11 @@ demo: .venv/ready
 	@echo
 	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
 	@echo "Its curves:   make tensorboard, then open localhost:6006"
-	@echo "Microphone:   make app, then open localhost:7860"
+	@echo "Microphone:   make app, which opens localhost:7860"
 	@echo "Next:         the notebooks, from 0_split_data.ipynb: make lab"
 	@echo "Commands:     python predict.py ... after: source .venv/bin/activate"
 
-# A page with a microphone on localhost:7860; the network in pretrained/ answers where no run is.
+# A page with a microphone on localhost:7860, which opens by itself; the network in pretrained/ answers where no run is.
 app: .venv/ready-app
 	$(PY) app.py
 
@@ -75,7 +75,7 @@ figures: .venv/ready-dev
 	$(PY) -m utils.prepare
 	$(PY) .ci/make_figures.py
 	COURSE=full $(PY) .ci/run_notebooks.py 0_split_data.ipynb 1_visualize.ipynb 5_recognize.ipynb
-	$(PYTEST) tests/test_app.py tests/test_tensorboard.py --photographs imgs --runs tf_logs
+	$(PYTEST) tests/test_page.py tests/test_tensorboard.py --photographs imgs --runs tf_logs
 
 tensorboard: .venv/ready
 	$(PY) -m tensorboard.main --logdir tf_logs --host 127.0.0.1 --port 6006
@@ -93,7 +93,7 @@ tensorboard: .venv/ready
 	@touch $@
 
 .venv/ready-book: .venv/ready pyproject.toml
-	$(PY) -m pip install --quiet --group book
+	$(PY) -m pip install --quiet --group book --group app
 	@touch $@
 
 # librosa compiles its functions at first use, for half a minute: once here, not in each process of the tests.

@@ -1,249 +1,150 @@
-"""A page with a microphone: say a word, see what is recognised, and how sure the network is.
+"""A page with a microphone: it listens in your browser, and says which word it heard.
 
     python app.py                      http://127.0.0.1:7860, for this computer alone
     python app.py --model runs/best
-    python app.py --port 8000
+    python app.py --port 8000 --no-open
 
-Needs Gradio: pip install --group app
+The network runs in the browser: what is said never leaves it. Only page and models are served from here.
 """
 
-import base64
-import functools
-import html
+import argparse
+import contextlib
+import errno
+import http.server
 import io
-import os
 import sys
 import tempfile
-from pathlib import Path
+import threading
+import webbrowser
+from pathlib import Path, PurePosixPath
 
-import numpy as np
-from matplotlib.figure import Figure
+from utils import audio, cli, trained, web
+from utils.cli import CourseError
 
-from utils import memory
-
-memory.share_freed_memory()  # before TensorFlow starts its threads
-
-from utils import audio, cli, features, plots, recogniser, voices  # noqa: E402
-from utils.cli import CourseError  # noqa: E402
-from utils.labels import SILENCE, UNKNOWN  # noqa: E402
-from utils.stream import Stream  # noqa: E402
-
-MAX_FILE = "10mb"
-MAX_SECONDS = 60
-MAX_WAITING = 100  # requests; those that come later are told to try again
-MAX_THREADS = 4  # that answer; memory grows with them, speed does not
-KEPT_SECONDS = 600  # how long a recording lies in the temporary folder
-EXAMPLES = ("yes", "no", "left", "right", "stop", "go", "marvin")
-BLOCK_SECONDS = 0.25  # of the microphone, in live mode
-LAYOUT = {"left": 0.1, "right": 0.98, "bottom": 0.12, "top": 0.93, "hspace": 0.3}
-HEARD = 8  # words of live mode that stay on the page
-
-CSS = """
-.answer p { font-size: clamp(2.5rem, 12vw, 5rem); font-weight: 700; line-height: 1.25; margin: 0; text-align: center }
-.answer small { display: block; font-size: 1rem; font-weight: 400 }
-.answer .problem { font-size: 1.25rem; font-weight: 400 }
-.picture img { width: 100% }
-.notice p { background: #8a1c1c; border-radius: 6px; color: #fff; margin: 0; padding: 0.6em }
-.heard li { font-variant-numeric: tabular-nums; list-style: none }
-"""
-
-# A screen reader says what changes in these; a microphone that is missing is told before it is asked for.
-ON_LOAD = """async () => {
-    for (const name of ["answer", "live_answer", "notice"])
-        for (const element of document.getElementsByClassName(name)) element.setAttribute("role", "status")
-    if (!navigator.mediaDevices)
-        return "<p>A browser lends its microphone only to pages of this computer or over https: drop a file.</p>"
-    const devices = await navigator.mediaDevices.enumerateDevices()
-    if (!devices.some(device => device.kind === "audioinput"))
-        return "<p>No microphone was found: plug one in and load this page again, or drop a sound file.</p>"
-    return ""
-}"""
+PORT = 7860
+TRIES = 20  # ports after the usual one
+MAX_SECONDS = 60  # of a file that Python reads for a browser that cannot
+MAX_BYTES = 20_000_000
 
 
-@functools.lru_cache(maxsize=4)
-def load(folder, modified):
-    """Model of a run folder, kept until the folder changes."""
-    return recogniser.load(folder)
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Serves the site of its server; reads sound files for browsers that do not know their format."""
+
+    protocol_version = "HTTP/1.1"
+
+    def do_GET(self):
+        """One file of the page."""
+        path = self.path.partition("?")[0].lstrip("/") or "index.html"
+        try:
+            content = self.server.site.read(path)
+        except LookupError:
+            self._answer(404, b"there is no such file")
+        except (CourseError, OSError) as error:
+            self._answer(500, str(error).encode())
+        else:
+            self._answer(200, content, web.TYPES.get(PurePosixPath(path).suffix, "application/octet-stream"))
+
+    def do_POST(self):
+        """A sound file in, of any format that Python reads; a wav of 16 kHz out."""
+        length = self.headers.get("Content-Length", "")
+        if self.path != "/sound" or not length.isdecimal():
+            self.close_connection = True
+            self._answer(404, b"there is no such page")
+        elif int(length) > MAX_BYTES:
+            self.close_connection = True
+            self._answer(413, f"larger than {MAX_BYTES / 1e6:.0f} MB".encode())
+        else:
+            try:
+                self._answer(200, read_sound(self.rfile.read(int(length))), web.TYPES[".wav"])
+            except audio.WavError as reason:
+                self._answer(422, str(reason).encode())
+
+    def _answer(self, status, content, kind="text/plain; charset=utf-8"):
+        self.send_response(status)
+        self.send_header("Content-Type", kind)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("X-Content-Type-Options", "nosniff")
+        self.end_headers()
+        self.wfile.write(content)
+
+    def log_message(self, *_):
+        """Nothing: the terminal is for errors."""
 
 
-def open_model(folder):
-    """The model of a run folder as it is now."""
-    try:
-        return load(folder, Path(folder).stat().st_mtime)
-    except FileNotFoundError as error:
-        raise CourseError(f"{folder} is not there any more: choose another model") from error
+class Server(http.server.ThreadingHTTPServer):
+    """A thread for each request; a page that is closed while it loads is no error."""
+
+    daemon_threads = True
+    # Where it is on, two pages could have one port on Windows.
+    allow_reuse_address = sys.platform != "win32"
+
+    def __init__(self, address, site):
+        self.site = site
+        super().__init__(address, Handler)
+
+    def handle_error(self, request, client_address):
+        """Pass over connections that were closed."""
+        if not isinstance(sys.exception(), ConnectionError):
+            super().handle_error(request, client_address)
 
 
-def recognise(path, folder):
-    """What is said in a sound file: answer (HTML), probabilities by label, picture (HTML)."""
-    if path is None:
-        return "", None, ""
-    try:
-        cancelled = set()
-        samples = audio.read_sound(path, (MAX_SECONDS + 1) * audio.SAMPLE_RATE, cancelled)
+def read_sound(content):
+    """A wav of 16 kHz with what is in a sound file of any format: bytes."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder, "sound")
+        path.write_bytes(content)
+        samples = audio.read_sound(path, MAX_SECONDS * audio.SAMPLE_RATE + 1)
         if len(samples) > MAX_SECONDS * audio.SAMPLE_RATE:
             raise audio.WavError(f"longer than {MAX_SECONDS} s: cut it, or use python predict.py --stream")
-        clip = audio.loudest_second(samples)
-        model = open_model(folder)
-    except audio.WavError as reason:
-        return show_problem(f"This file cannot be heard: {reason}."), None, ""
-    except CourseError as error:
-        return show_problem(str(error)), None, ""
-    waveform = audio.to_waveform(clip)
-    probabilities = model(waveform[None])[0]
-    if audio.is_knock(clip):
-        probabilities = np.array([float(label == SILENCE) for label in model.labels])
-    best = int(probabilities.argmax())
-    note = ", by the loudest channel: the channels cancel each other out" if cancelled else ""
-    answer = show_answer(model.labels[best], f"{probabilities[best]:.0%} sure{note}")
-    return answer, dict(zip(model.labels, map(float, probabilities))), draw(waveform, model.labels[best])
+        audio.write_wav(path, samples)
+        return path.read_bytes()
 
 
-def show_answer(label, note):
-    """The answer in large type, a note in small."""
-    return f"<p>{html.escape(label)}<small>{note}</small></p>"
-
-
-def show_problem(text):
-    """What went wrong, where the answer would be."""
-    return f'<p class="problem">{html.escape(text)}</p>'
-
-
-def draw(waveform, label):
-    """Waveform and log-mel spectrogram of a second, as a picture in HTML."""
-    figure = Figure(figsize=(7, 4.2))
-    # A layout that is worked out anew for each picture would take as long again as the picture.
-    upper, lower = figure.subplots(2, sharex=True, gridspec_kw=LAYOUT)
-    plots.plot_waveform(upper, waveform).set(xlabel=None, title="waveform")
-    plots.plot_log_mel(lower, features.log_mel(waveform[None])[0]).set(xlabel="time (s)", title="log-mel spectrogram")
-    png = io.BytesIO()
-    figure.savefig(png, format="png", dpi=100)
-    text = f"Waveform and log-mel spectrogram of the second that was heard as {label}"
-    return f'<img alt="{html.escape(text)}" src="data:image/png;base64,{base64.b64encode(png.getvalue()).decode()}">'
-
-
-class Session:
-    """Live mode of one visitor: the microphone's blocks, at whatever rate, to words."""
-
-    def __init__(self, folder):
-        self.folder, self._stream, self._resampler, self._heard = folder, Stream(open_model(folder)), None, []
-
-    def hear(self, sample_rate, samples):
-        """Feed a block; the words heard so far, the last first, and the averaged probabilities by label."""
-        import soxr
-
-        waveform = samples.astype(np.float32) / 32768
-        waveform = waveform.mean(axis=1) if waveform.ndim == 2 else waveform
-        if self._resampler is None or self._resampler[0] != sample_rate:
-            self._resampler = sample_rate, soxr.ResampleStream(sample_rate, audio.SAMPLE_RATE, 1, dtype="float32")
-        waveform = self._resampler[1].resample_chunk(waveform)
-        counts = np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
-        self._heard = [*self._stream.feed(counts)[::-1], *self._heard][:HEARD]
-        decoder = self._stream.decoder
-        return self._heard, dict(zip(decoder.labels, map(float, decoder.probabilities)))
-
-
-def listen(block, folder, session):
-    """One block of the microphone: answer (HTML), probabilities, words with times (HTML), session."""
-    if block is None:
-        return "", None, "", None
-    try:
-        if session is None or session.folder != folder:
-            session = Session(folder)
-        heard, probabilities = session.hear(*block)
-    except CourseError as error:
-        return show_problem(str(error)), None, "", None
-    answer = show_answer(heard[0].label, f"at {heard[0].seconds:.1f} s") if heard else show_answer("…", "listening")
-    lines = "".join(f"<li>{word.seconds:7.1f} s  {html.escape(word.label)}</li>" for word in heard)
-    return answer, probabilities, f"<ul>{lines}</ul>", session
-
-
-def build_page(folder, examples):
-    """The page, with a model chosen and example sounds: gradio.Blocks."""
-    import gradio as gr
-
-    folders = dict.fromkeys([Path(folder), *recogniser.list_folders()])
-    choices = [(path.name, str(path)) for path in folders]
-    with gr.Blocks(title="Spoken commands", analytics_enabled=False, delete_cache=(KEPT_SECONDS,) * 2) as page:
-        words = ", ".join(label for label in open_model(str(folder)).labels if label not in (SILENCE, UNKNOWN))
-        gr.Markdown(f"# Spoken commands\nSay one of: **{words}**. Anything else should be *unknown*.")
-        notice = gr.HTML(elem_classes="notice")
-        model = gr.Dropdown(choices, value=str(folder), label="Model", filterable=False)
-        with gr.Tab("One word"):
-            with gr.Row():
-                with gr.Column():
-                    # No button to share: what is said stays on this computer.
-                    sound = gr.Audio(
-                        sources=["microphone", "upload"],
-                        type="filepath",
-                        buttons=["download"],
-                        label="Record a word, or drop a sound file",
-                    )
-                    names = [path.parent.name for path in examples]
-                    gr.Examples(
-                        [[str(path)] for path in examples], sound, example_labels=names, label="Built-in voices"
-                    )
-                answer = gr.HTML(elem_classes="answer")
-            with gr.Row():
-                picture = gr.HTML(elem_classes="picture", min_width=320)
-                bars = gr.Label(label="Probabilities", show_heading=False, min_width=320)
-        with gr.Tab("Live"), gr.Row():
-            with gr.Column():
-                microphone = gr.Audio(sources=["microphone"], streaming=True, buttons=[], label="Keep listening")
-                live_answer = gr.HTML(elem_classes=["answer", "live_answer"])
-                heard = gr.HTML(elem_classes="heard")
-            live_bars = gr.Label(label="Probabilities", show_heading=False)
-        session = gr.State(time_to_live=KEPT_SECONDS)
-
-        page.load(None, outputs=notice, js=ON_LOAD)
-        for change in (sound.change, model.change):
-            change(recognise, [sound, model], [answer, bars, picture], show_progress="hidden")
-        microphone.start_recording(lambda: None, outputs=session, show_progress="hidden")
-        microphone.stream(
-            listen,
-            [microphone, model, session],
-            [live_answer, live_bars, heard, session],
-            stream_every=BLOCK_SECONDS,
-            show_progress="hidden",
-        )
-    return page
+def open_server(host, port, site):
+    """A server at a port, or where none is named at the first free one from the usual on."""
+    for number in [port] if port else range(PORT, PORT + TRIES):
+        try:
+            return Server((host, number), site)
+        except OSError as error:
+            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
+                raise CourseError(f"{host} is no address of this computer ({error.strerror}): see --host") from error
+    last = port or PORT + TRIES - 1
+    taken = f"{host}:{port} is" if port else f"{host}, ports {PORT} to {last}, are"
+    raise CourseError(f"{taken} in use, perhaps by this page: choose another --port")
 
 
 def main(arguments=None):
     """Serve the page until it is interrupted."""
-    parser = cli.Parser(description=__doc__.splitlines()[0])
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument(
         "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on; another lets others in")
-    parser.add_argument("--port", type=cli.positive_int, default=7860, help="port to listen on")
+    parser.add_argument("--port", type=cli.positive_int, help=f"port to listen on (default: {PORT}, or the next free)")
+    parser.add_argument(
+        "--open", action=argparse.BooleanOptionalAction, default=True, help="open the page in a browser (default)"
+    )
     options = parser.parse_args(arguments)
-    os.environ["GRADIO_ANALYTICS_ENABLED"] = "False"
-    try:
-        import gradio  # noqa: F401  after the environment is set; its absence is told before the model is loaded
-    except ModuleNotFoundError as error:
-        raise CourseError("the page needs Gradio: pip install --group app") from error
-    with tempfile.TemporaryDirectory() as folder:
-        page = build_page(recogniser.find_folder(options.model), voices.make_examples(folder, EXAMPLES))
-        page.queue(max_size=MAX_WAITING)
-        try:
-            page.launch(
-                server_name=options.host,
-                server_port=options.port,
-                max_file_size=MAX_FILE,
-                css=CSS,
-                footer_links=[],
-                ssr_mode=False,
-                quiet=True,
-                max_threads=MAX_THREADS,
-                prevent_thread_lock=True,
-            )
-        except OSError as error:
-            raise CourseError(
-                f"{options.host}:{options.port} is in use, perhaps by this page: choose another --port"
-            ) from error
-        print(f"open http://{options.host}:{options.port} (Ctrl-C ends)", flush=True)
-        page.block_thread()
+    if options.port and options.port > 65535:
+        parser.error("--port: at most 65535")
+    chosen = trained.find_folder(options.model)
+    trained.read_labels(chosen)  # raises for what is no run
+    web.fetch_runtime()
+    site = web.Site(lambda: list(dict.fromkeys([chosen, *trained.list_folders()])))
+    with contextlib.closing(site), open_server(options.host, options.port, site) as server:
+        address = f"http://{options.host}:{server.server_port}"
+        print(f"open {address} (Ctrl-C ends)", flush=True)
+        if options.open:
+            threading.Thread(target=_open_browser, args=[address], daemon=True).start()
+        with contextlib.suppress(KeyboardInterrupt):
+            server.serve_forever()
+
+
+def _open_browser(address):
+    """Open the page; where there is no browser, the address on the terminal is enough."""
+    with contextlib.suppress(webbrowser.Error), contextlib.redirect_stdout(io.StringIO()):
+        webbrowser.open(address)
 
 
 if __name__ == "__main__":

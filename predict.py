@@ -289,7 +289,7 @@ def load_recogniser(folder):
 
 def print_answers(recogniser, paths, said, as_json):
     """A line for each file; how many could not be read."""
-    from utils.stream import SURE
+    from utils.trained import SURE
 
     unread = 0
     for path, label, probability, reason in recognise(recogniser, cli.progress(paths, desc="recognising", unit="clip")):

@@ -14,14 +14,15 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli, datasets, export, files, models, recogniser, runs, training
+from utils import cli, datasets, export, files, models, recogniser, runs, training, web
 
 HOW = """
 **Made by** `python train_keras.py {flags}`, then
 `python .ci/make_pretrained.py runs/{logrun}`, on the recordings above. Weights are kept in 16 bits: with them the
 network answers {same:.2%} of the validation clips as before. `predict.py` and `app.py` take it where there is no run.
+`model_float.tflite` is the same network for browsers, front end included: the page runs it (`python app.py`).
 """
-KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md", export.QUIET))
+KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md", web.FLOAT, export.QUIET))
 ROOT = Path(__file__).parents[1]
 
 
@@ -37,6 +38,9 @@ def main(arguments=None):
         for name in ("config.json", "labels.txt", "result.json"):
             shutil.copy(run / name, folder)
         recogniser.save_half(folder, model)
+        # For browsers, of the same weights: where nothing was trained, nothing can be exported without TensorFlow.
+        export.export(folder, "float").replace(folder / web.FLOAT)
+        files.remove(folder / "export")
         cv = datasets.open_store("data/main/preprocessed")["cv"]
         said = [training.predict_labels(recogniser.load(path), cv) for path in (run, folder)]
         config = files.read_json(run / "config.json")
@@ -50,7 +54,7 @@ def main(arguments=None):
         command += ["--noises", options.noises] if options.noises else []
         measured = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         files.write_json(folder / export.QUIET, [json.loads(line) for line in measured.splitlines()])
-        card = export.make_card(folder, [folder / recogniser.HALF_WEIGHTS])
+        card = export.make_card(folder, [folder / recogniser.HALF_WEIGHTS, folder / web.FLOAT])
         files.write_text(folder / "README.md", card.rstrip("\n") + "\n" + how)
     print("".join(f"{path.name}: {path.stat().st_size:,} bytes\n" for path in sorted(recogniser.PRETRAINED.iterdir())))
 

@@ -27,7 +27,7 @@ import scipy.stats
 
 from benchmarks import make_parser
 from benchmarks.streams import SNRS_DB, make_stream
-from utils import audio, cli, corpus, datasets, evaluation, negatives, recogniser, stream, voices
+from utils import audio, cli, corpus, datasets, evaluation, negatives, recogniser, stream, trained, voices
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.labels import SILENCE, UNKNOWN
 
@@ -234,7 +234,7 @@ def answer(model, clips):
     return rows.argmax(axis=1), rows.max(axis=1)
 
 
-def call(model, clips, level=stream.SURE):
+def call(model, clips, level=trained.SURE):
     """Whether each clip is called a command, and whether the network is sure of that."""
     found, probability = answer(model, clips)
     called = found < len(model.labels) - 2

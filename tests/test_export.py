@@ -46,6 +46,12 @@ def test_a_file_answers_what_the_network_answers(kind, made, clips):
 
 
 @pytest.mark.slow
+def test_the_file_for_browsers_that_comes_with_the_course_is_its_network(clips):
+    exported = export.open_exported(recogniser.PRETRAINED / "model_float.tflite")(clips)
+    np.testing.assert_allclose(exported, recogniser.load(recogniser.PRETRAINED)(clips), atol=1e-4)
+
+
+@pytest.mark.slow
 def test_the_int8_file_is_small_takes_raw_sound_and_answers_nearly_the_same(made, clips):
     path = made[0] / "export" / "model_int8.tflite"
     assert path.stat().st_size <= INT8_BYTES

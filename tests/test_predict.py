@@ -14,7 +14,7 @@ import pytest
 from conftest import burst, check_refused
 
 import predict
-from utils import audio, cli, models, recogniser, stream
+from utils import audio, cli, models, recogniser, trained
 from utils.labels import LABELS
 from utils.quiet import keras
 
@@ -80,14 +80,14 @@ def test_a_line_for_each_file_with_label_and_probability(folder, capsys):
     assert path.endswith("clip_1.wav")
     assert label in LABELS
     assert 1 / 12 <= float(probability) <= 1
-    assert mark == ([] if float(probability) >= stream.SURE else ["not", "sure"])
+    assert mark == ([] if float(probability) >= trained.SURE else ["not", "sure"])
 
 
 def test_an_improbable_answer_is_marked_as_not_sure(folder, capsys, monkeypatch):
     clip = folder / "data/raw/test/audio/clip_1.wav"
     (folder / "text.wav").write_text("no sound " * 9)
     for level, is_sure in ((0.0, True), (1.1, False)):
-        monkeypatch.setattr(stream, "SURE", level)
+        monkeypatch.setattr(trained, "SURE", level)
         assert cli.run(predict.main, [str(clip)]) == 0
         assert ("not sure" in capsys.readouterr().out) is not is_sure
         assert cli.run(predict.main, [str(clip), "text.wav", "--json", "--said"]) == 1

@@ -75,6 +75,7 @@ ELSEWHERE = {  # and why
     "python -m pip install --upgrade pip": "a newcomer's environment",
     """python -c "import tensorflow as tf; print(tf.config.list_physical_devices('GPU'))\"""": "looks for a GPU",
     "python app.py": "a server: test_app.py",
+    "python -m utils.export runs/latest --to web": "npm and a browser: test_page.py",
     "python -m utils.sources archive tensorflow-speech-recognition-challenge.zip": "asks for it: test_sources.py",
     "python -m utils.sources kaggle": "asks the network: test_downloads.py",
     "python -m utils.sources speech_commands": "the same",

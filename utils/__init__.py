@@ -2,10 +2,10 @@
 
 - names, memory, audio, augment, plots
 - cli, labels, quiet
-- files, litert, microphone, strategies
+- files, litert, microphone, strategies, trained
 - archives, downloads, corpus, store
 - sources, leaks, evaluation, features
-- splits, voices, negatives, datasets, frontend, stream
+- splits, voices, negatives, datasets, frontend, stream, web
 - prepare, networks
 - models, modules
 - flags, runs

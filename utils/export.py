@@ -3,6 +3,7 @@
     python -m utils.export runs/latest --to int8              RUN/export/model_int8.tflite
     python -m utils.export runs/latest --to float int8 onnx saved_model
     python -m utils.export runs/latest --to int8 --check prize
+    python -m utils.export runs/latest --to web           RUN/export/web/: a page to give away, network and all
 
 Each file takes a waveform (float32 in [-1, 1), shape [16000, 1]; a SavedModel any number of them, [n, 16000]) and gives
 probabilities: the front end is inside. A model card is written beside it.
@@ -18,18 +19,19 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, datasets, evaluation, files, litert, runs
+from utils import audio, cli, datasets, evaluation, files, litert, runs, trained, web
 from utils.audio import CLIP_SAMPLES
 from utils.cli import BadUse, CourseError, hold_back_notes
-from utils.stream import SURE
 
 NAMES = {
     "float": "model_float.tflite",
     "int8": "model_int8.tflite",
     "onnx": "model.onnx",
     "saved_model": "saved_model",
+    "web": "web",
 }
 SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, runs.SAVED_MODEL)
+FOLDERS = {"saved_model": SAVED_MODEL, "web": web.KIND}
 MARKS = {"float": b"TFL3", "int8": b"TFL3", "onnx": b"tf2onnx"}  # near the beginning of each such file
 HEAD_BYTES = 64
 SPACE_SPARE = 3e6  # bytes, for the graph in a SavedModel
@@ -61,10 +63,14 @@ def export(run, kind, data="data/main/preprocessed"):
     CourseError
         If the run holds no model, the data is missing, or the model cannot be converted.
     """
-    run = runs.find_run(run)
-    labels = runs.read_labels(run)  # raises for what is no run
+    run = trained.find_run(run)
+    labels = trained.read_labels(run)  # raises for what is no run
     path = Path(run) / "export" / NAMES[kind]
     _require_free(path, kind)
+    if kind == "web":
+        if not web.find_float(run):
+            export(run, "float")
+        return web.write_site(path, run)
     clips = calibration_clips(open_sets(data, run, labels)["train"]) if kind == "int8" else None
     files.require_space(path, 3 * _size(Path(run)) + SPACE_SPARE)
     # Converters leak memory and talk on the error stream: each runs in a process of its own.
@@ -79,8 +85,8 @@ def export(run, kind, data="data/main/preprocessed"):
 def _require_free(path, kind):
     """Raise BadUse if something is in the way of an exported file or its card that is none."""
     card = path.with_name("README.md")
-    if kind == "saved_model":
-        files.require_ours(path, SAVED_MODEL)
+    if kind in FOLDERS:
+        files.require_ours(path, FOLDERS[kind])
     else:
         files.require_folders(path)
         if os.path.lexists(path) and not (path.is_file() and MARKS[kind] in path.read_bytes()[:HEAD_BYTES]):
@@ -262,9 +268,9 @@ def make_card(run, made):
         test=result.get("test_accuracy", unknown),
         low=low,
         high=high,
-        labels=", ".join(runs.read_labels(run)),
+        labels=", ".join(trained.read_labels(run)),
         files="\n".join(f"| `{path.name}` | {_size(path):,} |" for path in made),
-        sure=SURE,
+        sure=trained.SURE,
         quiet=_quiet_table(files.read_json(run / QUIET)),
         scores="\n".join(
             f"| {label} | {score['precision']:.3f} | {score['recall']:.3f} |"
@@ -348,7 +354,7 @@ def main(arguments=None):
     )
     parser.add_argument("--check", choices=["prize"], help="measure the LiteRT files by the special prize's rules")
     options = parser.parse_args(arguments)
-    run, all_hold = runs.find_run(options.run), True
+    run, all_hold = trained.find_run(options.run), True
     for kind in dict.fromkeys(options.to):
         path = export(run, kind, options.path_to_data)
         print(f"{path}: {_size(path):,} bytes")

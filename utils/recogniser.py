@@ -10,10 +10,18 @@ from utils import audio, files, models, modules, runs
 from utils.cli import CourseError
 from utils.features import N_FRAMES, N_MELS
 from utils.quiet import tf
-
-LATEST = runs.RUNS / "latest"
-PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordings; see its README.md
-HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
+from utils.trained import (  # noqa: F401 what others look for here
+    HALF_WEIGHTS,
+    LATEST,
+    MODELS,
+    PRETRAINED,
+    SURE,
+    find_folder,
+    find_model,
+    list_folders,
+    no_model,
+    read_labels,
+)
 
 
 class Recogniser:
@@ -43,7 +51,7 @@ class Recogniser:
     @functools.cached_property
     def fingerprint(self):
         """Twelve hex digits that name the model's files and labels."""
-        path = _find_model(self.folder)
+        path = find_model(self.folder)
         whole = hashlib.sha256("\n".join(self.labels).encode())
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
@@ -61,23 +69,6 @@ def _probabilities(logits, shape):
     """Function of a batch of any size: one graph, as tracing one for each size would take longer than the answers."""
     signature = [tf.TensorSpec((None, *shape), tf.float32)]
     return tf.function(lambda inputs: tf.nn.softmax(logits(inputs))).get_concrete_function(*signature)
-
-
-def find_folder(folder=None):
-    """The folder named, or that of the model named, else the run ``latest``, else the network of the course."""
-    if folder:
-        run = runs.find_run(folder)
-        if not run.is_dir():
-            raise runs.no_model(run)
-        return run
-    return LATEST if _find_model(LATEST) else PRETRAINED
-
-
-def list_folders():
-    """All folders that hold a model: runs, the latest first, then the network that comes with the course."""
-    found = [path for path in runs.RUNS.glob("[!.]*") if _find_model(path)]
-    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
-    return [*found, *([PRETRAINED] if PRETRAINED.exists() else [])]
 
 
 def load(folder=None):
@@ -98,17 +89,13 @@ def load(folder=None):
         If the folder holds no model, a damaged one, or one whose labels do not fit.
     """
     folder = find_folder(folder)
-    labels = runs.read_labels(folder)
-    path = _find_model(folder)
+    labels = read_labels(folder)
+    path = find_model(folder)
     if path is None:
-        raise runs.no_model(folder)
+        raise no_model(folder)
     with models.reading(path):
         logits, network = _LOADERS[path.name](path, labels)
     return Recogniser(folder, labels, logits, network)
-
-
-def _find_model(folder):
-    return next((folder / name for name in _LOADERS if (folder / name).exists()), None)
 
 
 def _load_keras(path, labels):
@@ -150,4 +137,4 @@ def _load_saved_model(path, labels):
     return modules.Recogniser(network), network if modules.takes_log_mel(network) else None
 
 
-_LOADERS = {"model.keras": _load_keras, "saved_model": _load_saved_model, HALF_WEIGHTS: _load_half}
+_LOADERS = dict(zip(MODELS, (_load_keras, _load_saved_model, _load_half)))

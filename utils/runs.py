@@ -12,11 +12,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from utils import audio, datasets, files, flags, plots
+from utils import audio, datasets, files, flags, plots, web
 from utils.cli import BadUse, CourseError, hold_back_notes, warn
 from utils.quiet import tf
+from utils.trained import RUNS, read_labels
 
-RUNS = Path("runs")
 # A checkpoint has the weights and the optimizer's two averages of them, and the last one stays until the next is whole;
 # beside it the best weights, twice, and at the end the model.
 MOST_COPIES = 9
@@ -39,6 +39,7 @@ KIND = files.Kind(
         ),
         *("best/*.weights.h5", "last/*.weights.h5", "last/checkpoint.json"),  # of earlier versions
         *("export/README.md", "export/model_float.tflite", "export/model_int8.tflite", "export/model.onnx"),
+        *(f"export/web/{name}" for name in web.KIND.names),
         *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in SAVED_MODEL),
     ),
 )
@@ -188,36 +189,10 @@ class RunFolder:
         files.replace(self.work, self.final, KIND)
 
 
-def no_model(folder):
-    """The error of a folder that holds no model; it names the runs that there are."""
-    folder = Path(folder)
-    for meant in (RUNS / folder, *folder.parents):
-        if meant != folder and (meant / "labels.txt").exists():
-            return CourseError(f"{folder} holds no model: did you mean {meant}?")
-    found = sorted(str(path.parent) for path in RUNS.glob("[!.]*/labels.txt"))
-    hint = f"name another run folder ({', '.join(found)}), or " if found else ""
-    return CourseError(f"{folder} holds no model: {hint}train one first (python train_keras.py)")
-
-
-def find_run(path):
-    """The run folder that a path means: itself, or that of a model in it."""
-    path = Path(path)
-    is_model = path.is_file() or path.name == "saved_model"
-    return path.parent if is_model and (path.parent / "labels.txt").exists() else path
-
-
 def require_outputs(folder, labels, n_outputs):
     """Raise CourseError unless the model of a run folder has an output for each label."""
     if n_outputs != len(labels):
         raise CourseError(f"{folder}/labels.txt lists {len(labels)} labels, the model has {n_outputs}")
-
-
-def read_labels(folder):
-    """The labels of a run folder, in the order of its model's answers."""
-    path = Path(folder) / "labels.txt"
-    if not path.exists():
-        raise no_model(folder)
-    return files.read_text(path).splitlines()
 
 
 class RunLog:

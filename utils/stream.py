@@ -10,8 +10,6 @@ from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.features import FRAME_LENGTH, HOP_LENGTH, N_FRAMES, N_MELS
 from utils.labels import SILENCE, UNKNOWN
 
-# Of a clip alone: an answer that is less probable is *not sure*. Chosen as the rule is.
-SURE = 0.5
 STEP_FRAMES = 5
 STEP_S = STEP_FRAMES * HOP_LENGTH / SAMPLE_RATE  # the network hears the last second every 50 ms
 STEPS_AT_ONCE = 64  # so that memory does not grow with what is fed

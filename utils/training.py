@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, datasets, evaluation, files, flags, models, runs, strategies
+from utils import audio, datasets, evaluation, files, flags, models, runs, strategies, trained
 from utils.cli import CourseError
 from utils.frontend import Augment, WaveformAugment
 from utils.labels import LABELS, SILENCE, with_extras
@@ -204,8 +204,8 @@ def make_changes(settings, train):
 
 def load_teacher(folder, train):
     """Network of a run of ``train_keras.py`` that takes what a training set holds."""
-    folder = runs.find_run(folder)
-    path, labels = folder / "model.keras", runs.read_labels(folder)
+    folder = trained.find_run(folder)
+    path, labels = folder / "model.keras", trained.read_labels(folder)
     if not path.exists():
         raise CourseError(f"--teacher {folder} holds no model.keras: name the folder of a run of train_keras.py")
     datasets.require_labels(train, labels, f"--teacher {folder}", "name one that has learned the same labels")

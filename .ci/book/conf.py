@@ -1,4 +1,4 @@
-"""The book: README, notebooks and measurements as pages that ask no other host for anything.
+"""The book: README, notebooks and measurements as pages that ask no other host for anything; the first one listens.
 
 python -m sphinx --fail-on-warning --quiet -c .ci/book -d book/doctrees . book/html
 
@@ -7,12 +7,17 @@ players; another one as it is committed. One line says which.
 """
 
 import shutil
+import sys
 from pathlib import Path
 
 import nbformat
 from docutils import nodes
 from docutils.utils.math import MathError, latex2mathml
 from sphinx.util import logging
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+
+from utils import trained, web
 
 project = html_title = "TensorFlow Speech Recognition: a course"
 root_doc = "README"
@@ -58,6 +63,21 @@ CHANGELOG
 ```
 """
 
+# From a site, the page itself; a browser does not let a page from disk load a network.
+SPEAK = """
+
+```{raw} html
+<p id="speak">Served as a site (<code>python -m http.server --directory book/html</code>), this page listens here.</p>
+<script>
+  if (location.protocol !== "file:")
+    document.getElementById("speak").outerHTML =
+      '<iframe src="page/index.html" allow="microphone" title="The page that listens: say a word" ' +
+      'style="width: 100%; height: 56rem; border: 1px solid #8884; border-radius: 8px"></iframe>';
+</script>
+```
+
+"""
+
 NOTE = """```{note}
 Executed where this book was made, so that its clips can be played. The text speaks of the outputs that are kept with
 the notebook, and says on which recordings and setting they were made. Where this page's are others, numbers and
@@ -85,7 +105,8 @@ def _judge(path):
 def read_source(app, name, source):
     """Give the front page its table of contents, and executed notebooks their outputs."""
     if name == root_doc:
-        source[0] += TREE
+        title, rest, after = source[0].partition("\n## ")
+        source[0] = title + SPEAK + rest + after + TREE
     elif name in app.executed:
         notebook = nbformat.read(Path(app.srcdir) / "course" / f"{name}.ipynb", as_version=4)
         notebook.cells.insert(1, nbformat.v4.new_markdown_cell(NOTE))
@@ -101,9 +122,10 @@ def write_formula(writer, node):
     raise nodes.SkipNode
 
 
-def open_at_readme(app, error):
-    """Make the README what a folder or a site opens with."""
+def finish_site(app, error):
+    """Make the README what a folder or a site opens with, and lay the page that listens beside it."""
     if not error:
+        web.write_site(Path(app.outdir) / "page", trained.PRETRAINED)
         shutil.copy(Path(app.outdir) / "README.html", Path(app.outdir) / "index.html")
 
 
@@ -112,4 +134,4 @@ def setup(app):
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", choose_notebooks)
     app.connect("source-read", read_source)
-    app.connect("build-finished", open_at_readme)
+    app.connect("build-finished", finish_site)

@@ -1,0 +1,100 @@
+// When a word counts as heard: utils/stream.py's Decoder, line for line, one step at a time. Sums are rounded to
+// 32 bits as numpy's are, so that both decide alike. The rule's numbers come from Python, in the model's JSON.
+
+const { fround } = Math;
+
+export class Decoder {
+  // labels: in the order of the network's answers; rule: stream.Rule; step_s: seconds from one step to the next.
+  constructor(labels, rule, step_s) {
+    this.labels = labels;
+    this.rule = rule;
+    this.step_s = step_s;
+    this._keywords = labels.map((label, i) => i).filter((i) => !["silence", "unknown"].includes(labels[i]));
+    this._unknown = labels.indexOf("unknown");
+    [this._n_smoothed, this._n_veto] = [rule.smoothing_s, rule.veto_s].map((s) => Math.max(1, Math.round(s / step_s)));
+    const n_recent = Math.max(this._n_smoothed, this._n_veto);
+    this._recent = Array.from({ length: n_recent }, () => new Float32Array(labels.length));
+    this._step = 0;
+    this._deaf_until = 0;
+    this._last_sure = 0;
+    this._said = null; // the word that has stayed sure since it was heard
+  }
+
+  // The next probabilities, averaged with those before them.
+  smooth(row) {
+    this._recent.push(row);
+    this._recent.shift();
+    return Float32Array.from(row, (_, label) => this._average(label, this._n_smoothed));
+  }
+
+  // Mean of a label's last n probabilities.
+  _average(label, n) {
+    let sum = 0;
+    for (const row of this._recent.slice(-n)) sum = fround(sum + row[label]);
+    return fround(sum / n);
+  }
+
+  // One step: averaged probabilities, and the word that is heard with it, if there is one.
+  decode(row) {
+    const smoothed = this.smooth(row);
+    const step = this._step++;
+    const best = this._keywords.reduce((a, b) => (smoothed[b] > smoothed[a] ? b : a));
+    const doubt = this._unknown < 0 ? 0 : this._average(this._unknown, this._n_veto);
+    const veto = fround(fround(this.rule.veto) * doubt);
+    let heard = null;
+    if (fround(smoothed[best] - veto) >= fround(this.rule.threshold)) {
+      if (step > this._last_sure + 1) this._said = null;
+      this._last_sure = step;
+      if (step >= this._deaf_until && best !== this._said) {
+        // As sure as it was in the surest of the steps that were averaged.
+        const probability = Math.max(...this._recent.slice(-this._n_smoothed).map((before) => before[best]));
+        heard = { seconds: step * this.step_s, label: this.labels[best], probability };
+        this._deaf_until = step + this.rule.refractory_s / this.step_s;
+        this._said = best;
+      }
+    }
+    return { step, smoothed, heard };
+  }
+}
+
+const LEAST = 0.3; // average of a word that is worth a "perhaps"
+
+// What was not heard, but nearly: a word whose average rose to a part of the threshold and fell again, and
+// what is no command. For the eye alone: no figure counts them.
+export class NearMisses {
+  constructor(labels, rule, step_s, part = 0.6) {
+    Object.assign(this, { labels, rule, step_s, part, _peak: null, _other: false, _quiet_from: 0 });
+  }
+
+  // The same step that the decoder has made: {kind: "perhaps" | "other", label, seconds, probability}, or null.
+  follow({ step, smoothed, heard }) {
+    const { threshold } = this.rule;
+    const seconds = step * this.step_s;
+    const unknown = this.labels.indexOf("unknown");
+    if (heard) {
+      this._peak = null;
+      this._quiet_from = seconds + this.rule.refractory_s;
+      return null;
+    }
+    const is_other = unknown >= 0 && smoothed[unknown] >= Math.max(threshold, 0.5);
+    const begins = is_other && !this._other;
+    this._other = is_other;
+    if (begins) {
+      this._peak = null;
+      return { kind: "other", label: "unknown", seconds, probability: smoothed[unknown] };
+    }
+    let best = -1;
+    this.labels.forEach((label, i) => {
+      if (!["silence", "unknown"].includes(label) && (best < 0 || smoothed[i] > smoothed[best])) best = i;
+    });
+    const probability = smoothed[best];
+    if (probability >= Math.max(this.part * threshold, LEAST) && seconds >= this._quiet_from) {
+      if (!this._peak || probability > this._peak.probability)
+        this._peak = { kind: "perhaps", label: this.labels[best], seconds, probability };
+      return null;
+    }
+    const peak = this._peak;
+    this._peak = null;
+    return peak;
+  }
+}

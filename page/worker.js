@@ -1,0 +1,208 @@
+// The network's own thread: sound comes in, from the audio thread or from a file, and answers go to the page.
+// A classic worker, since the runtime calls importScripts; the page's own modules are imported as they are.
+
+const parts = Promise.all([import("./runtime/index.js"), import("./sound.js"), import("./decoder.js")]);
+const NOTHING_S = 2; // of zeros alone, after which a microphone counts as muted
+const CLOCK_S = 5; // over which the latest sound is compared with the clock
+const LOST_S = 0.02; // what clocks that differ could never be apart after that time
+const AT_ONCE = 8; // windows between two messages to the page, when much sound waits
+
+let runtime, network, model, session;
+
+async function loadNetwork({ url, info }) {
+  const [{ loadLiteRt, loadAndCompile }] = await parts;
+  const response = await fetch(url);
+  if (!response.ok) throw new Error((await response.text()) || `${url}: ${response.status}`);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  if (!runtime) {
+    const address = (name) => new URL(`runtime/${name}`, location.href).href;
+    const printErr = (line) => /^(INFO|WARNING)/.test(line) || console.error(line);
+    self.Module = { locateFile: address, printErr }; // the runtime would look beside this file
+    // The processor answers in milliseconds; looked for and not found, a GPU would be complained of.
+    const adapter = { limits: {}, features: new Set(), requestDevice: async () => null };
+    Object.defineProperty(navigator, "gpu", { value: { requestAdapter: async () => adapter } });
+    runtime = loadLiteRt(address("litert_wasm_compat_internal.js"));
+  }
+  await runtime;
+  const compiled = await loadAndCompile(bytes, { accelerator: "wasm", cpuOptions: { numThreads: 1 } });
+  network?.delete();
+  [network, model] = [compiled, info];
+  const { length } = await answer(new Float32Array(16000));
+  if (length !== info.labels.length)
+    throw new Error(`${info.name} lists ${info.labels.length} labels, and its network has ${length}`);
+}
+
+// Probabilities of a second.
+async function answer(waveform) {
+  const { Tensor } = (await parts)[0];
+  const input = new Tensor(waveform, [16000, 1]);
+  const [output] = await network.run(input);
+  const row = Float32Array.from(output.toTypedArray());
+  input.delete();
+  output.delete();
+  return row;
+}
+
+class Session {
+  // input: a stream of AudioData, or a port to which blocks come
+  constructor(input, [, sound, { Decoder, NearMisses }]) {
+    Object.assign(this, { input, sound });
+    this.decoder = new Decoder(model.labels, model.rule, model.step_s);
+    this.near = new NearMisses(model.labels, model.rule, model.step_s);
+    this.samples = new Int16Array(sound.SECOND); // a second without sound goes ahead
+    this.drawn = new Int16Array(sound.SECOND / 100 + 160); // what the next frames of the picture begin with
+    this.queue = [];
+    this.waiting_s = this.sound_s = this.missing_s = this.quiet_s = this.busy_ms = this.lost_s = 0;
+    this.step = model.step_s * sound.RATE;
+    if (input instanceof MessagePort) input.onmessage = ({ data }) => this.receive(data);
+    else this.read(input.getReader());
+  }
+
+  async read(reader) {
+    for (;;) {
+      const { value, done } = await reader.read();
+      if (done || this !== session) return reader.cancel();
+      const channels = Array.from({ length: value.numberOfChannels }, (_, planeIndex) => {
+        const samples = new Float32Array(value.numberOfFrames);
+        value.copyTo(samples, { planeIndex, format: "f32-planar" });
+        return samples;
+      });
+      // The device's clock, as near to the page's as a block has ever come.
+      const ended = (value.timestamp + value.duration) / 1e3;
+      this.apart = Math.min(this.apart ?? Infinity, Date.now() - ended);
+      this.receive({ samples: this.sound.mix(channels), rate: value.sampleRate, at: ended + this.apart, missing: 0 });
+      value.close();
+    }
+  }
+
+  receive(block) {
+    this.queue.push(block);
+    this.waiting_s += block.samples.length / block.rate;
+    this.keepTime(block);
+    this.hear();
+  }
+
+  // Sound is lost where the clock goes on and samples do not: also after the sound that was held up has come.
+  keepTime({ samples, rate, at, missing }) {
+    this.sound_s += samples.length / rate;
+    this.missing_s = missing / rate;
+    this.newest = at;
+    const ahead = at / 1e3 - this.sound_s;
+    this.least = Math.min(this.least ?? ahead, ahead);
+    if (this.sound_s > (this.next_s ?? 0)) {
+      const change = this.least - (this.before ?? this.least);
+      if (change > LOST_S) this.lost_s += change;
+      this.before = this.least;
+      this.least = undefined;
+      this.next_s = this.sound_s + CLOCK_S;
+    }
+  }
+
+  // Whether what waits makes a window whole.
+  get isDue() {
+    const { sound } = this;
+    return this.waiting_s * sound.RATE >= sound.SECOND - this.samples.length;
+  }
+
+  async hear() {
+    if (this.hearing) return;
+    this.hearing = true;
+    while (this.isDue && this === session) {
+      await this.hearSome();
+      await new Promise((resume) => setTimeout(resume)); // lets in what has come meanwhile
+    }
+    this.hearing = false;
+  }
+
+  // What waits, or as much of it as the page should see next.
+  async hearSome() {
+    const started = performance.now();
+    const { sound } = this;
+    const steps = [];
+    const arrived = [];
+    while (this.queue.length && steps.length < AT_ONCE) {
+      const { samples, rate, at } = this.queue.shift();
+      this.waiting_s -= samples.length / rate;
+      this.at = at;
+      if (rate !== this.rate) [this.rate, this.resampler] = [rate, new sound.Resampler(rate)];
+      const counts = sound.toCounts(this.resampler.push(samples));
+      arrived.push(counts);
+      this.quiet_s = samples.every((x) => x === 0) ? this.quiet_s + samples.length / rate : 0;
+      this.samples = sound.concatenate([this.samples, counts], Int16Array);
+      while (this.samples.length >= sound.SECOND) {
+        const row = await answer(sound.toWaveform(this.samples.subarray(0, sound.SECOND)));
+        this.samples = this.samples.slice(this.step);
+        const step = this.decoder.decode(row);
+        steps.push({ ...step, near: this.near.follow(step) });
+      }
+    }
+    if (this !== session) return;
+    const counts = sound.concatenate(arrived, Int16Array);
+    const pending = sound.concatenate([this.drawn, counts], Int16Array);
+    const frames = sound.logMel(pending);
+    this.drawn = pending.slice((frames.length / sound.N_MELS) * sound.HOP);
+    this.busy_ms += performance.now() - started;
+    postMessage({
+      kind: "heard",
+      steps,
+      counts,
+      frames,
+      at: this.at, // by the clock, of the last sample
+      behind_s: Math.max(0, this.newest - this.at) / 1e3,
+      sound_s: this.sound_s,
+      lost_s: this.lost_s + this.missing_s,
+      busy_ms: this.busy_ms,
+      muted: this.quiet_s > NOTHING_S,
+    });
+  }
+}
+
+const jobs = {
+  async load(job) {
+    session = null;
+    await loadNetwork(job);
+    return {};
+  },
+
+  async listen({ sound }) {
+    const loaded = await parts;
+    session = new Session(sound, loaded);
+    return {};
+  },
+
+  async stop() {
+    if (session?.input instanceof MessagePort) session.input.close();
+    session = null;
+    return {};
+  },
+
+  async rule({ rule }) {
+    Object.assign(model.rule, rule);
+    return {};
+  },
+
+  // A whole recording: what its loudest second says.
+  async recognise({ waveform, rate, counts }) {
+    const [, sound] = await parts;
+    const started = performance.now();
+    counts ??= sound.toCounts(sound.resample(waveform, rate));
+    const start = sound.loudestSecond(counts);
+    const clip = sound.cutSecond(counts, start);
+    let row = await answer(sound.toWaveform(clip));
+    if (sound.isKnock(clip)) row = Float32Array.from(model.labels, (label) => (label === "silence" ? 1 : 0));
+    return { row, counts, start, clip, frames: sound.logMel(counts), took_ms: performance.now() - started };
+  },
+};
+
+let last = Promise.resolve();
+
+// One after the other, so that no sound is answered by a network that is being replaced.
+onmessage = ({ data }) => {
+  last = last.then(async () => {
+    try {
+      postMessage({ kind: "done", id: data.id, result: await jobs[data.job](data) });
+    } catch (error) {
+      postMessage({ kind: "failed", id: data.id, message: String(error?.message ?? error) });
+    }
+  });
+};

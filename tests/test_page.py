@@ -1,0 +1,421 @@
+"""Guards: in a real browser the page hears what Python hears, from a microphone and from files, and says in words what
+is wrong; it can be used with a screen reader, by keyboard, on a telephone; nothing is asked of another machine.
+
+pytest tests/test_page.py --photographs imgs     keeps what it shows, for the README
+"""
+
+import contextlib
+import functools
+import http.server
+import itertools
+import re
+import shutil
+import sys
+import threading
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soxr
+from conftest import PATIENCE, free_ports, serving, start_browser
+from playwright.sync_api import expect, sync_playwright
+
+from utils import audio, cli, corpus, export, plots, prepare, trained, voices, web
+
+ROOT = Path(__file__).parents[1]
+pytestmark = pytest.mark.slow
+WORDS = ("yes", "right", "on")
+RATES = (44_100, 48_000)
+PHONE = {"width": 360, "height": 800}
+DESK = {"width": 1280, "height": 900}
+FAKE = "--use-fake-device-for-media-stream"
+ALLOWED = "--use-fake-ui-for-media-stream"
+AXE = web.MODULES / "axe-core" / "axe.min.js"
+SAME = 1e-3  # probabilities of page and Python
+MOST_BYTES = 12_000_000
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """Where the server runs: with a run of other words, and one whose labels are too few."""
+    folder = tmp_path_factory.mktemp("page")
+    for name, labels in (("music", [f"word{i}" for i in range(10)]), ("broken", ["a", "b"])):
+        shutil.copytree(trained.PRETRAINED, folder / "runs" / name)
+        (folder / "runs" / name / "labels.txt").write_text("\n".join([*labels, "silence", "unknown"]) + "\n")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def url(folder):
+    """The page's address, served as a user has it."""
+    web.fetch_runtime(tests=True)
+    (port,) = free_ports(1)
+    url = f"http://127.0.0.1:{port}"
+    command = [sys.executable, ROOT / "app.py", "--no-open", "--port", str(port)]
+    with serving(command, url, cwd=folder) as server:
+        yield url
+        assert server.poll() is None
+
+
+@pytest.fixture(scope="module")
+def playwright():
+    with sync_playwright() as playwright:
+        expect.set_options(timeout=1000 * PATIENCE)
+        yield playwright
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """Words between pauses, at both rates: {rate: wav}."""
+    folder = tmp_path_factory.mktemp("spoken")
+    rng = np.random.default_rng(0)
+    pieces = []
+    for path in voices.make_examples(folder, WORDS):
+        pieces += [rng.normal(0, 20, 16_000).astype(np.int16), audio.read_wav(path)]
+    return {rate: write_at(folder / f"{rate}.wav", np.concatenate(pieces), rate) for rate in RATES}
+
+
+@pytest.fixture(scope="module")
+def deaf(playwright):
+    """A browser without a microphone."""
+    browser = start_browser(playwright)
+    yield browser
+    browser.close()
+
+
+def write_at(path, samples, rate):
+    """A wav of another rate with the same sound."""
+    waveform = soxr.resample(audio.to_waveform(samples), audio.SAMPLE_RATE, rate, "VHQ")
+    audio.write_wav(path, np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16), rate)
+    return path
+
+
+def open_page(browser, url, size=DESK, script="", **settings):
+    """The page, once its network is there; what it asks for and what goes wrong in it are checked when it is closed."""
+    page = browser.new_page(viewport=size, **settings)
+    page.faults = []
+    page.on(
+        "request", lambda request: request.url.startswith((url, "data:", "blob:")) or page.faults.append(request.url)
+    )
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    page.on("console", lambda message: message.type in ("error", "warning") and page.faults.append(message.text))
+    if script:
+        page.add_init_script(script)
+    page.goto(url)
+    expect(page.locator("#starting")).to_be_hidden()
+    return page
+
+
+def close(page):
+    assert page.faults == []
+    page.close()
+
+
+@contextlib.contextmanager
+def microphone(playwright, wav, allowed=True):
+    """A browser whose microphone gives a wav again and again."""
+    flags = [FAKE, f"--use-file-for-fake-audio-capture={wav}", *([ALLOWED] if allowed else [])]
+    with contextlib.closing(start_browser(playwright, *flags)) as browser:
+        yield browser
+
+
+# The two ways by which sound comes: Chromium's own, and that of other browsers, here on a computer of another rate.
+WORKLET = "delete window.MediaStreamTrackProcessor;"
+WORKLET += "window.AudioContext = class extends AudioContext { constructor() { super({ sampleRate: 48000 }); } };"
+WAYS = {"processor": (RATES[0], ""), "worklet": (RATES[1], WORKLET)}
+
+
+def check_accessible(page, state):
+    """No violation that axe-core finds."""
+    page.emulate_media(reduced_motion="reduce")  # what fades in is pale for a moment
+    page.evaluate(AXE.read_text(encoding="utf-8") + "; 0")  # past the page's policy, which forbids scripts of others
+    found = page.evaluate("axe.run()")["violations"]
+    assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == [], state
+
+
+def heard_words(page):
+    """The words in the log, the first first."""
+    return page.locator("#log .heard .what").all_inner_texts()[::-1]
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_words_read_off_the_page_are_those_of_predict_stream(way, url, spoken, playwright, capsys):
+    import predict
+
+    rate, script = WAYS[way]
+    with microphone(playwright, spoken[rate]) as browser:
+        page = open_page(browser, url, script=script)
+        page.keyboard.press("Space")
+        expect(page.locator("#state")).to_have_text("Listening")
+        assert "listening" in page.title()
+        expect(page.locator("#log .heard")).to_have_count(len(WORDS) + 1)
+        expect(page.locator("#say")).to_have_text(WORDS[0])  # one polite announcement a word, also of the same
+        expect(page.locator("#word")).to_have_text(WORDS[0])
+        expect(page.locator("#tiles .lit")).to_contain_text(WORDS[0])
+        assert page.locator("#lost").inner_text() == "no sound lost"
+        expect(page.locator("#word")).to_have_text("listening")  # the large word is not there for ever
+        expect(page.locator("#tiles li").first).to_contain_text(re.compile(r"heard \d×"))
+        page.keyboard.press("Space")
+        expect(page.locator("#state")).to_have_text("Ready")
+        words, order = heard_words(page), page.locator("#strip_names span").all_inner_texts()
+        assert order[:4] == ["yes", "no", "up", "down"]
+        if way == "processor":
+            check_accessible(page, "heard")
+        close(page)
+    capsys.readouterr()
+    assert cli.run(predict.main, ["--model", str(trained.PRETRAINED), "--stream", str(spoken[rate])]) == 0
+    printed = [line.split()[2] for line in capsys.readouterr().out.splitlines()]
+    assert printed == list(WORDS)
+    assert words == [*itertools.islice(itertools.cycle(printed), len(words))]
+
+
+def test_files_are_answered_as_python_answers_them(url, deaf, tmp_path):
+    model = export.open_exported(web.find_float(trained.PRETRAINED))
+    page = open_page(deaf, url)
+    page.get_by_role("button", name="One word").click()
+    for word, path in zip(("up", "no", "stop", "bed"), voices.make_examples(tmp_path, ("up", "no", "stop", "bed"))):
+        around = np.pad(audio.read_wav(path), (5000, 9000))
+        for rate in RATES:
+            wav = write_at(tmp_path / f"{word}{rate}.wav", around, rate)
+            expected = model(audio.to_waveform(audio.read_loudest_second(wav))[None])[0]
+            page.evaluate("() => delete document.getElementById('answer').dataset.probabilities")
+            page.locator("#file").set_input_files(wav)
+            expect(page.locator("#answer[data-probabilities]")).to_be_visible()
+            found = np.array(page.locator("#answer").get_attribute("data-probabilities").split(), float)
+            assert found.argmax() == expected.argmax()
+            np.testing.assert_allclose(found, expected, atol=SAME)
+    assert "the second from" in page.locator("#clip_picture").get_attribute("aria-label")
+    page.get_by_role("button", name="Play", exact=True).click()
+    close(page)
+
+
+def test_one_word_ends_by_itself_and_examples_play_and_are_answered_right(url, spoken, playwright):
+    count = "window.played = 0; const play = HTMLMediaElement.prototype.play;"
+    count += "HTMLMediaElement.prototype.play = function () { window.played++; return play.call(this); };"
+    with microphone(playwright, spoken[RATES[1]]) as browser:
+        page = open_page(browser, url, script=count)
+        page.get_by_role("button", name="One word").click()
+        page.keyboard.press("Tab")
+        page.locator("#microphone").click()
+        expect(page.locator("#answer_word")).to_have_text(WORDS[0])
+        expect(page.locator("#answer_text")).to_contain_text(f"{WORDS[0]}, ")
+        expect(page.locator("#answer_text")).to_contain_text("Next: ")
+        expect(page.locator("#microphone")).to_have_attribute("aria-pressed", "false")
+        assert float(page.locator("#answer").get_attribute("data-late")) < 1
+        check_accessible(page, "one word")
+        examples = web.example_words(trained.read_labels(trained.PRETRAINED))
+        for number, word in enumerate(reversed(examples), start=1):
+            page.get_by_role("button", name=f"Play and recognise the example {word}").click()
+            said = "not a command" if word == web.OTHER_EXAMPLE else word
+            expect(page.locator("#answer_word")).to_have_text(said)
+            assert page.evaluate("window.played") == number
+        close(page)
+
+
+@pytest.mark.parametrize(
+    ("script", "line"),
+    [
+        ("", "No microphone was found"),
+        ("delete window.AudioWorkletNode; delete window.MediaStreamTrackProcessor;", "no AudioWorklet"),
+        ("WebAssembly.validate = () => false;", "no WebAssembly SIMD"),
+        ("Object.defineProperty(navigator, 'mediaDevices', { value: undefined });", "only to pages of this computer"),
+    ],
+)
+def test_what_this_browser_lacks_is_told(script, line, url, deaf):
+    page = deaf.new_page(viewport=PHONE)
+    page.add_init_script(script)
+    page.goto(url)
+    if not script:
+        expect(page.locator("#microphone")).to_be_enabled()
+        page.locator("#microphone").click()
+    expect(page.locator("main")).to_contain_text(line)
+    if script:
+        assert page.locator("#microphone").is_disabled()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    page.close()
+
+
+def test_a_page_from_disk_says_how_to_open_it(deaf):
+    page = deaf.new_page()
+    page.goto((web.PAGE / "index.html").as_uri())
+    expect(page.locator("#starting")).to_contain_text("python app.py")
+    page.close()
+
+
+def test_a_refused_a_silent_and_an_unplugged_microphone_are_told(url, playwright, tmp_path):
+    audio.write_wav(tmp_path / "zeros.wav", np.zeros(48_000, np.int16))
+    with microphone(playwright, tmp_path / "zeros.wav", allowed=False) as browser:
+        page = open_page(browser, url)
+        page.locator("#microphone").click()
+        expect(page.get_by_role("alert")).to_contain_text("The microphone was refused")
+        assert page.locator("#state").inner_text() == "Ready"
+        close(page)
+    keep = (
+        "const devices = MediaDevices.prototype, ask = devices.getUserMedia; devices.getUserMedia = async function (w)"
+    )
+    keep += "{ window.stream = await ask.call(this, w); return window.stream; };"
+    with microphone(playwright, tmp_path / "zeros.wav") as browser:
+        page = open_page(browser, url, script=keep)
+        page.locator("#microphone").click()
+        expect(page.get_by_role("alert")).to_contain_text("nothing but zeros")
+        assert heard_words(page) == []
+        page.evaluate("() => window.stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+        expect(page.get_by_role("alert")).to_contain_text("unplugged")
+        assert page.locator("#state").inner_text() == "Ready"
+        close(page)
+
+
+def test_what_is_no_sound_is_told_and_what_python_alone_reads_is_heard(url, deaf, tmp_path):
+    import soundfile
+
+    (path,) = voices.make_examples(tmp_path, ["right"])
+    soundfile.write(tmp_path / "right.caf", audio.read_wav(path), audio.SAMPLE_RATE)
+    (tmp_path / "text.wav").write_text("this is text")
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "cut.wav").write_bytes(path.read_bytes()[:-1000])
+    audio.write_wav(tmp_path / "long.wav", np.ones(61 * audio.SAMPLE_RATE, np.int16))
+    (tmp_path / "big.wav").write_bytes(bytes(20_500_000))
+    page = open_page(deaf, url)
+    page.get_by_role("button", name="One word").click()
+    lines = {
+        "text": "not a sound file",
+        "empty": "empty file",
+        "cut": "cut short",
+        "long": "longer than 60 s",
+        "big": "larger",
+    }
+    for name, line in lines.items():
+        page.locator("#file").set_input_files(tmp_path / f"{name}.wav")
+        expect(page.get_by_role("alert")).to_contain_text(line)
+    page.faults.clear()  # the server's 422, which the console tells too
+    page.locator("#file").set_input_files(tmp_path / "right.caf")
+    expect(page.locator("#answer_word")).to_have_text("right")
+    expect(page.get_by_role("alert")).to_be_hidden()
+    close(page)
+
+
+def test_a_network_of_other_words_is_shown_as_it_is_and_a_broken_one_is_told(url, deaf):
+    page = open_page(deaf, url)
+    page.locator("#model").select_option("music")
+    expect(page.locator("#tiles li").first).to_contain_text("word0")
+    expect(page.locator("#state")).to_have_text("Ready")
+    page.locator("#model").select_option("broken")
+    expect(page.get_by_role("alert")).to_contain_text("lists 4 labels, and its network has 12")
+    expect(page.locator("#model")).to_have_value("models/music/")  # the one before goes on
+    page.route("**/models/**", lambda route: route.abort())
+    page.locator("#model").select_option("pretrained")
+    expect(page.get_by_role("alert")).to_contain_text("the server does not answer: start python app.py again")
+    page.faults.clear()
+    close(page)
+
+
+def test_a_wrong_word_is_kept_and_can_be_learned_from(url, spoken, playwright, tmp_path, raw):
+    with microphone(playwright, spoken[RATES[0]]) as browser:
+        page = open_page(browser, url, PHONE, accept_downloads=True)
+        page.locator("#microphone").click()
+        for word in ("go", "another word", "no word at all"):
+            page.locator("#log .heard .wrong", has_text="wrong?").last.click()
+            if word == "go":
+                check_accessible(page, "what was it")
+            page.get_by_role("button", name=word, exact=True).click()
+            expect(page.locator("#log .wrong", has_text="kept").first).to_be_visible()
+        page.locator("#microphone").click()
+        page.reload()  # kept in the browser, not in the page
+        expect(page.locator("#kept")).to_contain_text("3 clips kept")
+        assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+        with page.expect_download() as download:
+            page.get_by_role("button", name="Save").click()
+        assert download.value.suggested_filename == "my_words.zip"
+        download.value.save_as(tmp_path / "kept.zip")
+        page.get_by_role("button", name="Forget").click()
+        expect(page.locator("#kept")).to_be_hidden()
+        close(page)
+    with zipfile.ZipFile(tmp_path / "kept.zip") as archive:
+        assert archive.testzip() is None
+        archive.extractall(tmp_path)
+    clips = sorted((tmp_path / "my_words").rglob("*.wav"))
+    assert [clip.parent.name for clip in clips] == ["_background_noise_", "go", "other"]
+    assert all(len(audio.read_wav(clip)) == audio.CLIP_SAMPLES and audio.read_wav(clip).any() for clip in clips)
+    shutil.copytree(tmp_path / "my_words", raw / "train" / "audio", dirs_exist_ok=True)
+    prepare.prepare(raw, tmp_path / "main", tmp_path / "sample")
+    names = [path.name for path in (tmp_path / "main").rglob(f"{clips[1].name.partition('_nohash_')[0]}*.wav")]
+    assert {clips[1].name, clips[2].stem + "_other.wav"} <= set(names)
+
+
+def test_a_page_to_give_away_is_whole_by_itself(deaf, folder, monkeypatch, capsys):
+    monkeypatch.chdir(folder)
+    assert cli.run(export.main, ["runs/music", "--to", "web"]) == 0
+    site = folder / "runs" / "music" / "export" / "web"
+    assert cli.run(export.main, ["runs/music", "--to", "web"]) == 0  # takes the place of the one before
+    assert sum(path.stat().st_size for path in site.rglob("*") if path.is_file()) < MOST_BYTES
+    handler = functools.partial(http.server.SimpleHTTPRequestHandler, directory=site)
+    handler.log_message = lambda *_: None
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        page = open_page(deaf, f"http://127.0.0.1:{server.server_port}/")
+        expect(page.locator("#tiles li").first).to_contain_text("word0")
+        page.get_by_role("button", name="One word").click()
+        page.get_by_role("button", name="Play and recognise the example word1").click()
+        expect(page.locator("#answer[data-probabilities]")).to_be_visible()
+        close(page)
+        server.shutdown()
+    (site / "notes.txt").write_text("mine")
+    assert cli.run(export.main, ["runs/music", "--to", "web"]) == 2
+    assert "notes.txt" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_the_page_is_accessible_and_fits_a_telephone(scheme, url, deaf):
+    page = open_page(deaf, url, PHONE, color_scheme=scheme, reduced_motion="reduce")
+    check_accessible(page, scheme)
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    for _ in range(60):  # everything can be reached by keyboard
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == "threshold":
+            break
+    before = page.locator("#threshold_value").inner_text()
+    page.keyboard.press("ArrowRight")
+    assert page.locator("#threshold_value").inner_text() != before
+    page.get_by_role("button", name="One word").click()
+    assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    close(page)
+
+
+def test_pictures_for_the_readme(url, playwright, tmp_path, request):
+    """With --photographs alone: the first test clip of each word, over a real background, as the page shows it."""
+    folder = request.config.getoption("photographs")
+    if not folder:
+        pytest.skip("no pictures wanted")
+    recordings = corpus.find_recordings(ROOT / "data" / "raw")
+    listed = corpus.read_list(corpus.list_folder(recordings) / corpus.LISTS["test"])
+    noise = audio.to_waveform(audio.read_wav(recordings / corpus.NOISE_FOLDER / "doing_the_dishes.wav"))
+    pieces = [np.zeros(audio.SAMPLE_RATE, np.float32)]
+    for word in ("up", "stop", "marvin", "left", "yes", "right"):
+        clip = audio.read_wav(recordings / next(name for name in listed if name.startswith(f"{word}/")))
+        pieces += [audio.to_waveform(audio.fit_second(clip)), np.zeros(14_000, np.float32)]
+    sound = np.concatenate(pieces)
+    sound += 0.05 * noise[: len(sound)]
+    wav = write_at(tmp_path / "words.wav", (sound * 32768).clip(-32768, 32767).astype(np.int16), RATES[1])
+    for name, size, scheme in (
+        ("page_live", DESK, "light"),
+        ("page_live_dark", DESK, "dark"),
+        ("page_phone", {"width": 390, "height": 844}, "light"),
+        ("page_word", DESK, "light"),
+    ):
+        with microphone(playwright, wav) as browser:
+            page = open_page(browser, url, size, color_scheme=scheme)
+            if name == "page_word":
+                page.get_by_role("button", name="One word").click()
+            page.locator("#microphone").click()
+            if name == "page_word":
+                expect(page.locator("#answer[data-probabilities]")).to_be_visible()
+            else:
+                expect(page.locator("#log .heard", has_text="right")).to_be_visible()
+                page.wait_for_timeout(500)  # until its end is known too
+            page.mouse.move(0, 0)
+            page.locator(":focus").evaluate_all("elements => elements.forEach(element => element.blur())")
+            (Path(folder) / f"{name}.png").write_bytes(
+                plots.to_palette(page.screenshot(full_page=True, animations="disabled"))
+            )
+            close(page)

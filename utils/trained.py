@@ -1,0 +1,62 @@
+"""Where trained models lie, and what they are called: known without loading TensorFlow."""
+
+from pathlib import Path
+
+from utils import files
+from utils.cli import CourseError
+
+RUNS = Path("runs")
+LATEST = RUNS / "latest"
+PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordings; see its README.md
+HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
+MODELS = ("model.keras", "saved_model", HALF_WEIGHTS)
+# An answer whose probability is below it is told as *not sure*. Chosen on validation, by benchmarks.quiet --choose.
+SURE = 0.5
+
+
+def find_model(folder):
+    """The model in a run folder; None where there is none."""
+    return next((Path(folder, name) for name in MODELS if Path(folder, name).exists()), None)
+
+
+def find_run(path):
+    """The run folder that a path means: itself, or that of a model in it."""
+    path = Path(path)
+    is_model = path.is_file() or path.name == "saved_model"
+    return path.parent if is_model and (path.parent / "labels.txt").exists() else path
+
+
+def find_folder(folder=None):
+    """The folder named, or that of the model named, else the run ``latest``, else the network of the course."""
+    if folder:
+        run = find_run(folder)
+        if not run.is_dir():
+            raise no_model(run)
+        return run
+    return LATEST if find_model(LATEST) else PRETRAINED
+
+
+def list_folders():
+    """All folders that hold a model: runs, the latest first, then the network that comes with the course."""
+    found = [path for path in RUNS.glob("[!.]*") if find_model(path)]
+    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    return [*found, *([PRETRAINED] if PRETRAINED.exists() else [])]
+
+
+def no_model(folder):
+    """The error of a folder that holds no model; it names the runs that there are."""
+    folder = Path(folder)
+    for meant in (RUNS / folder, *folder.parents):
+        if meant != folder and (meant / "labels.txt").exists():
+            return CourseError(f"{folder} holds no model: did you mean {meant}?")
+    found = sorted(str(path.parent) for path in RUNS.glob("[!.]*/labels.txt"))
+    hint = f"name another run folder ({', '.join(found)}), or " if found else ""
+    return CourseError(f"{folder} holds no model: {hint}train one first (python train_keras.py)")
+
+
+def read_labels(folder):
+    """The labels of a run folder, in the order of its model's answers."""
+    path = Path(folder) / "labels.txt"
+    if not path.exists():
+        raise no_model(folder)
+    return files.read_text(path).splitlines()
