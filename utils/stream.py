@@ -24,8 +24,8 @@ class Rule:
     As in TensorFlow's ``recognize_commands`` (Warden 2018, arXiv:1804.03209, section 7): probabilities are
     averaged over some time, and after a word nothing is heard for a while (the refractory time). From a word's
     average that of *unknown* over ``veto_s`` is taken off, ``veto`` times: in talk there are other words before and
-    after, where a command stands alone. What has reached the threshold is heard again only after it has been below it: a low
-    threshold then costs nothing but what is new.
+    after, where a command stands alone. What has reached the threshold is heard again only after it has been below
+    it: a low threshold then costs nothing but what is new.
     """
 
     threshold: float = 0.5
