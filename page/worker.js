@@ -139,7 +139,7 @@ class Session {
         const row = await answer(sound.toWaveform(this.samples.subarray(0, sound.SECOND)));
         this.samples = this.samples.slice(this.step);
         const step = this.decoder.decode(row);
-        steps.push({ ...step, near: this.near.follow(step) });
+        steps.push({ ...step, row, near: this.near.follow(step) });
       }
     }
     if (this !== session) return;
