@@ -7,7 +7,8 @@
     python predict.py --submission submission.csv             data/raw/test/audio, for Kaggle
     python predict.py --check submission.csv                  whether Kaggle would accept it
 
-Any rate and length will do: sounds are resampled to 16 kHz. Without --stream, the loudest second is heard.
+Any rate and length will do: sounds are resampled to 16 kHz. Without --stream, the loudest second is heard; an answer
+that is too improbable is marked "not sure". --json prints a line of JSON for each file or word.
 """
 
 import argparse
@@ -187,7 +188,7 @@ def check(path):
     return 1 if problems else 0
 
 
-def hear_file(recogniser, path):
+def hear_file(recogniser, path, as_json):
     """Print every word in a sound file of any length, with its time."""
     from utils.stream import Stream
 
@@ -195,15 +196,15 @@ def hear_file(recogniser, path):
     try:
         for block in audio.read_blocks(path, cancelled):
             n_samples += len(block)
-            print_detections(stream.feed(block))
+            print_detections(stream.feed(block), as_json)
     except audio.WavError as reason:
         raise CourseError(f"{path}: {reason}") from reason
-    print_detections(stream.finish())
+    print_detections(stream.finish(), as_json)
     warn_of_cancelled(cancelled)
     print(f"{path}: {n_samples / audio.SAMPLE_RATE:.1f} s heard", file=sys.stderr)
 
 
-def hear_microphone(recogniser):
+def hear_microphone(recogniser, as_json):
     """Print every word said into the microphone, until it is interrupted."""
     from utils import microphone
     from utils.stream import Stream
@@ -212,13 +213,16 @@ def hear_microphone(recogniser):
     with microphone.blocks() as blocks:
         print(f"listening for {', '.join(recogniser.labels[:-2])}; Ctrl-C ends", file=sys.stderr)
         for block in blocks:
-            print_detections(stream.feed(block))
+            print_detections(stream.feed(block), as_json)
 
 
-def print_detections(detections):
+def print_detections(detections, as_json):
     """A line each, at once."""
     for detection in detections:
-        print(f"{detection.seconds:9.2f} s  {detection.label:<8}  {detection.probability:.3f}", flush=True)
+        if as_json:
+            print(json.dumps(detection._asdict()), flush=True)
+        else:
+            print(f"{detection.seconds:9.2f} s  {detection.label:<8}  {detection.probability:.3f}", flush=True)
 
 
 def main(arguments=None):
@@ -230,6 +234,7 @@ def main(arguments=None):
         "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
     )
     parser.add_argument("--said", action="store_true", help="add what was said: the name of the clip's folder")
+    parser.add_argument("--json", action="store_true", help="a line of JSON for each file or word")
     jobs = parser.add_mutually_exclusive_group()
     jobs.add_argument(
         "--submission", type=cli.path_text, metavar="CSV", help=f"write fname,label rows (of {TEST_AUDIO} by default)"
@@ -240,6 +245,8 @@ def main(arguments=None):
     )
     jobs.add_argument("--listen", action="store_true", help="find every word said into the microphone")
     options = parser.parse_args(arguments)
+    if options.json and (options.submission or options.check):
+        parser.error("--json is for answers: a submission is a table")
     if options.check:
         return check(options.check)
     if not (options.paths or options.submission or options.stream or options.listen):
@@ -257,14 +264,14 @@ def main(arguments=None):
         paths = submission_order(paths)
     recogniser = load_recogniser(options.model)
     if options.stream:
-        return hear_file(recogniser, options.stream)
+        return hear_file(recogniser, options.stream, options.json)
     if options.listen:
-        return hear_microphone(recogniser)
+        return hear_microphone(recogniser, options.json)
     if options.submission:
         with files.owned(options.submission):
             unread = write_submission(options.submission, recogniser, paths)
     else:
-        unread = print_answers(recogniser, paths, options.said)
+        unread = print_answers(recogniser, paths, options.said, options.json)
     if unread:
         print(f"{unread} of {len(paths)} clips could not be read and count as silence", file=sys.stderr)
     return 1 if unread else 0
@@ -280,15 +287,24 @@ def load_recogniser(folder):
     return recogniser.load(folder)
 
 
-def print_answers(recogniser, paths, said):
+def print_answers(recogniser, paths, said, as_json):
     """A line for each file; how many could not be read."""
+    from utils.trained import SURE
+
     unread = 0
     for path, label, probability, reason in recognise(recogniser, cli.progress(paths, desc="recognising", unit="clip")):
         if reason:
             unread += 1
             print(cli.printable(f"{path}: not read, {reason}"), file=sys.stderr)
+        is_sure = probability >= SURE
+        if as_json:
+            answer = {"file": str(path), **({"said": path.parent.name} if said else {}), "label": label}
+            known = {"error": reason} if reason else {"probability": probability, "sure": is_sure}
+            print(json.dumps({**answer, **known}))
+            continue
         folder = f"{path.parent.name:<10}" if said else ""
-        print(cli.printable(f"{path}  {folder}{label:<8}  {probability:.3f}"))
+        mark = "" if is_sure or reason else "  not sure"
+        print(cli.printable(f"{path}  {folder}{label:<8}  {probability:.3f}{mark}"))
     return unread
 
 

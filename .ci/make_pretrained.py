@@ -1,10 +1,12 @@
 """Make pretrained/ of a run: its weights in 16 bits, labels, settings, scores, and a model card.
 
-python train_keras.py --recipe best --model tc_resnet8_1.2 --logrun small
-python .ci/make_pretrained.py runs/small
+python train_keras.py --recipe best --model tc_resnet8_1.2 --epochs 500 --logrun small
+python .ci/make_pretrained.py runs/small --noises noises.zip
 """
 
+import json
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
@@ -20,14 +22,17 @@ HOW = """
 network answers {same:.2%} of the validation clips as before. `predict.py` and `app.py` take it where there is no run.
 `model_float.tflite` is the same network for browsers, front end included: the page runs it (`python app.py`).
 """
-KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md", web.FLOAT, "quiet.json"))
+KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md", web.FLOAT, export.QUIET))
+ROOT = Path(__file__).parents[1]
 
 
 def main(arguments=None):
     """Write the folder, whole or not at all."""
     parser = cli.Parser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=cli.path_text, metavar="RUN", help="run folder of train_keras.py")
-    run = Path(parser.parse_args(arguments).run)
+    parser.add_argument("--noises", type=cli.path_text, metavar="PATH", help="as of benchmarks.quiet")
+    options = parser.parse_args(arguments)
+    run = Path(options.run)
     model = models.load_model(run / "model.keras")
     with files.new_folder(recogniser.PRETRAINED, KIND) as folder:
         for name in ("config.json", "labels.txt", "result.json"):
@@ -39,12 +44,17 @@ def main(arguments=None):
         cv = datasets.open_store("data/main/preprocessed")["cv"]
         said = [training.predict_labels(recogniser.load(path), cv) for path in (run, folder)]
         config = files.read_json(run / "config.json")
+        flags = " ".join(f"--{name} {config[name]}" for name in ("recipe", "model", "epochs"))
         how = HOW.format(
-            flags=f"--recipe {config['recipe']} --model {config['model']} --logrun {run.name}",
+            flags=f"{flags} --logrun {run.name}",
             logrun=run.name,
             same=np.mean(said[0] == said[1]),
         )
-        card = export.make_card(run, [folder / recogniser.HALF_WEIGHTS, folder / web.FLOAT])
+        command = [sys.executable, "-m", "benchmarks.quiet", "--json", "--model", str(folder)]
+        command += ["--noises", options.noises] if options.noises else []
+        measured = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
+        files.write_json(folder / export.QUIET, [json.loads(line) for line in measured.splitlines()])
+        card = export.make_card(folder, [folder / recogniser.HALF_WEIGHTS, folder / web.FLOAT])
         files.write_text(folder / "README.md", card.rstrip("\n") + "\n" + how)
     print("".join(f"{path.name}: {path.stat().st_size:,} bytes\n" for path in sorted(recogniser.PRETRAINED.iterdir())))
 

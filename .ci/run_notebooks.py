@@ -32,14 +32,14 @@ def find_solutions(notebook):
 
 
 def strip(notebook, players):
-    """Drop what bloats or dates a notebook: players (sound as text) if so asked, rare colours, empty streams, times."""
+    """Drop what bloats or dates a notebook: uncompressed players if so asked, rare colours, empty streams, times."""
     for cell in notebook.cells:
         cell.metadata.pop("execution", None)
         if cell.cell_type != "code":
             continue
         kept = []
         for output in _join_streams(cell.outputs):
-            if not players and "<audio" in output.get("data", {}).get("text/html", ""):
+            if not players and "data:audio/wav" in output.get("data", {}).get("text/html", ""):
                 output.data = nbformat.from_dict({"text/plain": "(a player: run the cell to listen)"})
             if "image/png" in output.get("data", {}):
                 picture = plots.to_palette(base64.b64decode(output.data["image/png"]))

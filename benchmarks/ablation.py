@@ -64,6 +64,7 @@ VARIANTS = {
     "no warps": Variant(strength={"time_warp": 0.0, "mel_warp": 0.0}),
     "no tone": Variant(strength={"tone_db": 0.0}),
     "no endless noise": Variant(strength={"endless_noise": False}),
+    "no made sounds": Variant({"negatives": False}),
     "no mixup": Variant(strength={"mixup": 0.0}),
     "no label smoothing": Variant({"label_smoothing": 0.0}),
     "no warm-up": Variant({"warm_up": 0.0}),
@@ -104,14 +105,14 @@ def run(variant, seed, train, cv, weights, spare):
     recipe = variant.recipe
     keras.backend.clear_session()
     keras.utils.set_random_seed(seed)
+    recorded = balance(train.recorded, spare, seed) if variant.balanced else train.recorded
+    train = datasets.WithMade(recorded, train.made) if recipe.negatives else recorded
     part = models.learning_part(models.build_model(recipe.model, len(train.label_order)))
     augment = training.make_augment(train, seed, recipe.strength) if recipe.augment else None
     if variant.taught:
         teacher = keras.models.clone_model(part)
         teacher.load_weights(weights)
         augment = training.teach(augment, teacher)
-    if variant.balanced:
-        train = balance(train, spare, seed)
     steps = datasets.steps_per_epoch(train, recipe.batch_size)
     train_keras.compile_part(part, recipe, flags.Settings(recipe="best", epochs=EPOCHS), steps)
     started = time.perf_counter()
@@ -157,7 +158,7 @@ def main(arguments=None):
     FOLDER.mkdir(parents=True, exist_ok=True)
     clips, results = evaluation.hash_names(sets["train"].names + sets["cv"].names), {}
     with tempfile.TemporaryDirectory() as spare:
-        train, cv = training.network_inputs(sets, True, Path(options.path_to_data), Path(spare))
+        train, cv = training.network_inputs(sets, True, Path(options.path_to_data), Path(spare), True)
         runs = [(name, seed) for name in VARIANTS for seed in SEEDS]
         for name, seed in cli.progress(runs, desc="ablation", unit="run"):
             path = VARIANTS[name].path(seed, clips)

@@ -41,7 +41,7 @@ from utils import audio, cli, recogniser, voices
 AS_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.name == "posix" and not os.getuid() else []
 SEED = 0
 SPEAKERS = 13
-TRAINING = ("--random_data", "--random_examples", "2000", "--batch_size", "100", "--epochs", "6")
+TRAINING = ("--random_data", "--random_examples", "800", "--batch_size", "40", "--epochs", "8")
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,8 @@
     python -m benchmarks.quiet                              the model that predict.py takes
     python -m benchmarks.quiet --model runs/small --noises noises.zip
     python -m benchmarks.quiet --curve curve.png            matched words against false alarms, talk and noise apart
-    python -m benchmarks.quiet --set cv                     to choose a rule: the test set stays shut
+    python -m benchmarks.quiet --set cv                     on validation: the test set stays shut
+    python -m benchmarks.quiet --choose --noises noises.zip the rule, and the level of *not sure*, on validation
     python -m benchmarks.quiet --json
 
 Made sounds are of another seed than those of training, and made from clips of the set. Talk is of two kinds: sentences
@@ -12,6 +13,7 @@ sounds like a command are a row of their own: what is heard in them may be no mi
 zip of wavs, named KIND_NUMBER.wav, in which nobody says a command.
 """
 
+import dataclasses
 import itertools
 import json
 import sys
@@ -25,7 +27,7 @@ import scipy.stats
 
 from benchmarks import make_parser
 from benchmarks.streams import SNRS_DB, make_stream
-from utils import audio, cli, corpus, datasets, evaluation, negatives, recogniser, stream, voices
+from utils import audio, cli, corpus, datasets, evaluation, negatives, recogniser, stream, trained, voices
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.labels import SILENCE, UNKNOWN
 
@@ -36,6 +38,15 @@ TALK_MINUTES = 30  # of each kind
 GAP_S = (0.0, 0.15)  # between words that are laid closely
 PAUSE_S = (0.1, 0.6)  # between sentences
 THRESHOLDS = np.arange(0.05, 0.96, 0.05).round(2)
+GRID = {
+    "threshold": np.arange(0.06, 0.51, 0.04).round(2),
+    "smoothing_s": (0.4, 0.6, 0.8),
+    "refractory_s": (1.0,),
+    "veto": (0.0, 1.0, 1.5, 2.0),
+    "veto_s": (0.8, 1.2, 1.4),
+}
+MOST_ALARMS = (1, 3, 10, 30, 100)  # an hour of talk, and a third of that of noise: the best rule for each
+LEVELS = np.arange(0.3, 0.91, 0.05).round(2)  # of *not sure*
 NUMBERS = ("called_a_command", "matched", "false_alarms_per_hour", "accuracy")  # what a row of the table shows
 FIRST_SPEAKER = 200  # those before it speak the demo's clips
 
@@ -117,6 +128,7 @@ They are off on a trip down the coast.
 
 def share(row, material, called, by):
     """The row of isolated seconds: how many are called a command, by kind."""
+    called, sure = called
     n_called, n_clips = int(np.sum(called)), len(called)
     interval = scipy.stats.binomtest(n_called, n_clips).proportion_ci(method="wilson")
     kinds = Counter(kind for kind, is_called in zip(by, called) if is_called)
@@ -126,6 +138,7 @@ def share(row, material, called, by):
         "clips": n_clips,
         "called_a_command": n_called / n_clips,
         "interval": [interval.low, interval.high],
+        "called_and_sure": float(np.mean(sure)),
         "by_kind": {kind: kinds[kind] / count for kind, count in sorted(Counter(by).items())},
     }
 
@@ -215,13 +228,17 @@ def _to_counts(waveform):
     return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
 
 
-def call(model, clips):
-    """Whether each clip is called a command, and the label of each."""
-    n_keywords = len(model.labels) - 2
-    found = np.concatenate(
-        [model(audio.to_waveform(clips[i : i + 256])).argmax(axis=1) for i in range(0, len(clips), 256)]
-    )
-    return found < n_keywords, found
+def answer(model, clips):
+    """Label and probability of each clip."""
+    rows = np.concatenate([model(audio.to_waveform(clips[i : i + 256])) for i in range(0, len(clips), 256)])
+    return rows.argmax(axis=1), rows.max(axis=1)
+
+
+def call(model, clips, level=trained.SURE):
+    """Whether each clip is called a command, and whether the network is sure of that."""
+    found, probability = answer(model, clips)
+    called = found < len(model.labels) - 2
+    return called, called & (probability >= level)
 
 
 def listen(model, samples):
@@ -235,8 +252,11 @@ def main(arguments=None):
     parser.add_argument("--model", help="run folder (default: runs/latest, or pretrained where there is none)")
     parser.add_argument("--set", choices=corpus.SETS[1:], default="test", help="whose clips (default: test)")
     parser.add_argument("--noises", metavar="PATH", help="folder or zip of real noises")
+    parser.add_argument("--choose", action="store_true", help="compare rules and levels of *not sure* on validation")
     parser.add_argument("--curve", metavar="FILE", help="picture of matched words against false alarms")
     options = parser.parse_args(arguments)
+    if options.choose:
+        options.set = "cv"
     model, clip_set = recogniser.load(options.model), datasets.open_store(options.path_to_data)[options.set]
     rng = np.random.default_rng(SEED)
     clips, said = np.concatenate([rows for rows, _ in clip_set.blocks()]), np.array(clip_set.labels)
@@ -260,7 +280,7 @@ def main(arguments=None):
     if options.noises:
         noises["real noises"] = find_noises(options.noises)
     for material, (sounds, kinds) in noises.items():
-        show(share("a second in which nobody speaks", material, call(model, sounds)[0], kinds))
+        show(share("a second in which nobody speaks", material, call(model, sounds), kinds))
     words = {"made words": make_clips(UNKNOWN, speech)}
     words["other words of the set"] = (
         others,
@@ -268,7 +288,7 @@ def main(arguments=None):
         or ["other words"] * len(others),
     )
     for material, (sounds, kinds) in words.items():
-        show(share("a word it was not taught", material, call(model, sounds)[0], kinds))
+        show(share("a word it was not taught", material, call(model, sounds), kinds))
 
     # Hours.
     talk = {
@@ -293,10 +313,13 @@ def main(arguments=None):
         streams[snr_db] = listen(model, samples), spoken, len(samples) / SAMPLE_RATE
         scores = stream.score_stream(stream.Decoder(model.labels).decode(streams[snr_db][0]), *streams[snr_db][1:])
         show({"row": "commands", "material": f"streams at {snr_db} dB", **scores})
-    right = call(model, clips)[1] == clip_set.y.argmax(axis=1)
+    right = answer(model, clips)[0] == clip_set.y.argmax(axis=1)
     interval = evaluation.accuracy_interval(right, evaluation.speakers_of(clip_set.names))
     show({"row": "the labels", "material": options.set, "accuracy": float(right.mean()), "interval": list(interval)})
 
+    if options.choose:
+        choose(model, clips, said, {**noises, **words}, rows, streams, show)
+        return
     curves = trade(model.labels, rows, streams)
     for name, points in curves.items():
         for threshold, alarms, matched in points:
@@ -310,14 +333,61 @@ def trade(labels, rows, streams):
     """Matched at 20 dB against false alarms an hour, for many thresholds: of talk, of noise."""
     curves, default = {"talk": [], "noise": []}, stream.Rule()
     for threshold in map(float, THRESHOLDS):
-        rule = stream.Rule(threshold, default.smoothing_s, default.refractory_s)
+        rule = dataclasses.replace(default, threshold=threshold)
         probabilities, spoken, seconds = streams[SNRS_DB[0]]
         scores = stream.score_stream(stream.Decoder(labels, rule).decode(probabilities), spoken, seconds)
         for name, points in curves.items():
-            chosen = [rows[key] for key in rows if key[0] == f"hours of {name}" and "commands" not in key[1]]
-            n_alarms = sum(len(stream.Decoder(labels, rule).decode(found)) for found, _ in chosen)
-            points.append((threshold, n_alarms / sum(length for _, length in chosen) * 3600, scores["matched"]))
+            points.append((threshold, count_alarms(labels, rule, hours(rows, name)), scores["matched"]))
     return curves
+
+
+def hours(rows, name):
+    """Probabilities and seconds of talk or of noise; sentences that hold commands do not count."""
+    return [found for key, found in rows.items() if key[0] == f"hours of {name}" and "commands" not in key[1]]
+
+
+def count_alarms(labels, rule, found):
+    """False alarms an hour under a rule."""
+    n_alarms = sum(len(stream.Decoder(labels, rule).decode(probabilities)) for probabilities, _ in found)
+    return n_alarms / sum(seconds for _, seconds in found) * 3600
+
+
+def choose(model, clips, said, seconds_alone, rows, streams, show):
+    """For each number of false alarms that one may bear, the rule that matches most; then levels of *not sure*."""
+    tried = []
+    for values in cli.progress(list(itertools.product(*GRID.values())), desc="rules", unit="rule"):
+        rule = stream.Rule(**dict(zip(GRID, map(float, values))))
+        alarms = [count_alarms(model.labels, rule, hours(rows, name)) for name in ("talk", "noise")]
+        if alarms[0] <= MOST_ALARMS[-1]:
+            scores = [
+                stream.score_stream(stream.Decoder(model.labels, rule).decode(p), *of) for p, *of in streams.values()
+            ]
+            tried.append((float(np.mean([score["matched"] for score in scores])), rule, alarms, scores))
+    for most in MOST_ALARMS:
+        good = [one for one in tried if one[2][0] <= most and one[2][1] <= most / 3]
+        if good:
+            matched, rule, alarms, scores = max(good, key=lambda one: one[0])
+            each = {f"{snr_db} dB": round(score["matched"], 3) for snr_db, score in zip(streams, scores)}
+            latency = scores[0]["latency_s"]
+            found = {"talk": alarms[0], "noise": alarms[1], "latency_s": latency, **each, **dataclasses.asdict(rule)}
+            show(
+                {"row": f"at most {most} false alarms an hour", "material": "streams, mean of levels"}
+                | {"matched": matched, "by_word": found}
+            )
+    found, probability = answer(model, clips)
+    keyword = ~np.isin(said, (SILENCE, UNKNOWN))
+    right = found == np.array([model.labels.index(label) for label in said])
+    for level in LEVELS:
+        wrong = {name: float(call(model, sounds, level)[1].mean()) for name, (sounds, _) in seconds_alone.items()}
+        sure = float(np.mean((right & (probability >= level))[keyword]))
+        show(
+            {
+                "row": f"sure from {level:.2f} on",
+                "material": "keywords right and sure",
+                "matched": sure,
+                "by_word": wrong,
+            }
+        )
 
 
 def draw(curves, path):

@@ -2,11 +2,10 @@
 
     python -m benchmarks.streams                      the model that predict.py takes
     python -m benchmarks.streams --model runs/small
-    python -m benchmarks.streams --choose             which rule makes fewest mistakes on validation streams
     python -m benchmarks.streams --json
 
-Streams are the clips of a set in random order, 1.5 to 4 seconds apart, over the background recordings of that set. The
-rule is chosen on validation alone.
+Streams are the clips of a set in random order, 1.5 to 4 seconds apart, over the background recordings of that set.
+:mod:`benchmarks.quiet` measures what is heard where no command is said.
 """
 
 import itertools
@@ -23,12 +22,6 @@ from utils.labels import SILENCE
 
 SNRS_DB = (20, 10, 0)
 SEED = 0
-GRID = {
-    "threshold": np.arange(0.3, 0.96, 0.05).round(2),
-    "smoothing_s": (0.1, 0.2, 0.3, 0.4, 0.6, 0.8, 1.0),
-    "refractory_s": (0.5, 0.75, 1.0, 1.25, 1.5),
-}
-BEST = 5  # rules to print
 
 
 def make_stream(clip_set, snr_db):
@@ -52,39 +45,17 @@ def error_rate(scores):
     return 1 - scores["matched"] + scores["false_alarms"] / scores["keywords"]
 
 
-def choose(model, clip_set):
-    """All rules of the grid, best first: mean error rate over the streams, rule."""
-    streams = []
-    for snr_db in SNRS_DB:
-        samples, words = make_stream(clip_set, snr_db)
-        streams.append((listen(model, samples)[0], words, len(samples) / stream.SAMPLE_RATE))
-    found = []
-    for values in cli.progress(list(itertools.product(*GRID.values())), desc="rules", unit="rule"):
-        rule = stream.Rule(**dict(zip(GRID, map(float, values))))
-        rates = []
-        for rows, words, seconds in streams:
-            detections = stream.Decoder(model.labels, rule).decode(rows)
-            rates.append(error_rate(stream.score_stream(detections, words, seconds)))
-        found.append((float(np.mean(rates)), rule))
-    return sorted(found, key=lambda pair: pair[0])
-
-
 def main(arguments=None):
     """Measure and print."""
     parser = make_parser(__doc__, data=True)
     parser.add_argument(
         "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
     )
-    parser.add_argument("--choose", action="store_true", help="compare rules on validation; the test set stays shut")
     options = parser.parse_args(arguments)
     os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})  # one core
     sets = datasets.open_store(options.path_to_data)
     model = recogniser.load(options.model)
     datasets.require_labels(sets["test"], model.labels, model.folder)
-    if options.choose:
-        for rate, rule in choose(model, sets["cv"])[:BEST]:
-            print(json.dumps({"error_rate": rate, **vars(rule)}) if options.json else f"{rate:.4f}  {rule}")
-        return
     if not options.json:
         print(f"{'':14}{'matched':>9}{'wrong':>8}{'false alarms/h':>16}{'errors':>8}{'latency':>9}{'x real time':>13}")
     for name, snr_db in itertools.product(("cv", "test"), SNRS_DB):

@@ -11,8 +11,9 @@ export class Decoder {
     this.step_s = step_s;
     this._keywords = labels.map((label, i) => i).filter((i) => !["silence", "unknown"].includes(labels[i]));
     this._unknown = labels.indexOf("unknown");
-    const n_smoothed = Math.max(1, Math.round(rule.smoothing_s / step_s));
-    this._recent = Array.from({ length: n_smoothed }, () => new Float32Array(labels.length));
+    [this._n_smoothed, this._n_veto] = [rule.smoothing_s, rule.veto_s].map((s) => Math.max(1, Math.round(s / step_s)));
+    const n_recent = Math.max(this._n_smoothed, this._n_veto);
+    this._recent = Array.from({ length: n_recent }, () => new Float32Array(labels.length));
     this._step = 0;
     this._deaf_until = 0;
     this._last_sure = 0;
@@ -23,12 +24,14 @@ export class Decoder {
   smooth(row) {
     this._recent.push(row);
     this._recent.shift();
-    const n = this._recent.length;
-    return Float32Array.from(row, (_, label) => {
-      let sum = 0;
-      for (const before of this._recent) sum = fround(sum + before[label]);
-      return sum / n;
-    });
+    return Float32Array.from(row, (_, label) => this._average(label, this._n_smoothed));
+  }
+
+  // Mean of a label's last n probabilities.
+  _average(label, n) {
+    let sum = 0;
+    for (const row of this._recent.slice(-n)) sum = fround(sum + row[label]);
+    return fround(sum / n);
   }
 
   // One step: averaged probabilities, and the word that is heard with it, if there is one.
@@ -36,13 +39,16 @@ export class Decoder {
     const smoothed = this.smooth(row);
     const step = this._step++;
     const best = this._keywords.reduce((a, b) => (smoothed[b] > smoothed[a] ? b : a));
-    const veto = this._unknown < 0 ? 0 : fround(fround(this.rule.veto) * smoothed[this._unknown]);
+    const doubt = this._unknown < 0 ? 0 : this._average(this._unknown, this._n_veto);
+    const veto = fround(fround(this.rule.veto) * doubt);
     let heard = null;
     if (fround(smoothed[best] - veto) >= fround(this.rule.threshold)) {
       if (step > this._last_sure + 1) this._said = null;
       this._last_sure = step;
       if (step >= this._deaf_until && best !== this._said) {
-        heard = { seconds: step * this.step_s, label: this.labels[best], probability: smoothed[best] };
+        // As sure as it was in the surest of the steps that were averaged.
+        const probability = Math.max(...this._recent.slice(-this._n_smoothed).map((before) => before[best]));
+        heard = { seconds: step * this.step_s, label: this.labels[best], probability };
         this._deaf_until = step + this.rule.refractory_s / this.step_s;
         this._said = best;
       }
@@ -50,6 +56,8 @@ export class Decoder {
     return { step, smoothed, heard };
   }
 }
+
+const LEAST = 0.3; // average of a word that is worth a "perhaps"
 
 // What was not heard, but nearly: a word whose average rose to a part of the threshold and fell again, and
 // what is no command. For the eye alone: no figure counts them.
@@ -80,7 +88,7 @@ export class NearMisses {
       if (!["silence", "unknown"].includes(label) && (best < 0 || smoothed[i] > smoothed[best])) best = i;
     });
     const probability = smoothed[best];
-    if (probability >= this.part * threshold && seconds >= this._quiet_from) {
+    if (probability >= Math.max(this.part * threshold, LEAST) && seconds >= this._quiet_from) {
       if (!this._peak || probability > this._peak.probability)
         this._peak = { kind: "perhaps", label: this.labels[best], seconds, probability };
       return null;

@@ -199,8 +199,8 @@ def test_the_page_decides_as_python_does():
     rules = [
         stream.Rule(),
         stream.Rule(threshold=0.3, smoothing_s=0.2, refractory_s=0.5, veto=0.0),
-        stream.Rule(threshold=0.25, smoothing_s=0.4, refractory_s=1.0, veto=0.7),
-        stream.Rule(threshold=0.15, smoothing_s=0.05, refractory_s=0.05, veto=1.3),
+        stream.Rule(threshold=0.25, smoothing_s=0.4, refractory_s=1.0, veto=0.7, veto_s=1.2),
+        stream.Rule(threshold=0.15, smoothing_s=0.05, refractory_s=0.05, veto=1.3, veto_s=0.3),
     ]
     rng = np.random.default_rng(0)
     rows = [random_rows(rng, 1500) for _ in rules]

@@ -1,6 +1,7 @@
 """Guards: every clip gets one answer, in the order asked for, also one that cannot be read, also after a kill."""
 
 import csv
+import json
 import os
 import shutil
 import subprocess
@@ -13,7 +14,7 @@ import pytest
 from conftest import burst, check_refused
 
 import predict
-from utils import audio, cli, models, recogniser
+from utils import audio, cli, models, recogniser, trained
 from utils.labels import LABELS
 from utils.quiet import keras
 
@@ -75,10 +76,26 @@ def test_a_line_for_each_file_with_label_and_probability(folder, capsys):
     assert cli.run(predict.main, [str(clip), str(clip.parent)]) == 0
     lines = capsys.readouterr().out.splitlines()
     assert len(lines) == 8  # the clip named twice is heard once
-    path, label, probability = lines[0].split()
+    path, label, probability, *mark = lines[0].split()
     assert path.endswith("clip_1.wav")
     assert label in LABELS
     assert 1 / 12 <= float(probability) <= 1
+    assert mark == ([] if float(probability) >= trained.SURE else ["not", "sure"])
+
+
+def test_an_improbable_answer_is_marked_as_not_sure(folder, capsys, monkeypatch):
+    clip = folder / "data/raw/test/audio/clip_1.wav"
+    (folder / "text.wav").write_text("no sound " * 9)
+    for level, is_sure in ((0.0, True), (1.1, False)):
+        monkeypatch.setattr(trained, "SURE", level)
+        assert cli.run(predict.main, [str(clip)]) == 0
+        assert ("not sure" in capsys.readouterr().out) is not is_sure
+        assert cli.run(predict.main, [str(clip), "text.wav", "--json", "--said"]) == 1
+        answers = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+        assert answers[0]["sure"] is is_sure
+        assert answers[0]["said"] == "audio"
+        assert 1 / 12 <= answers[0]["probability"] <= 1
+        assert set(answers[1]) == {"file", "said", "label", "error"}
 
 
 def test_batches_and_order_do_not_change_the_answer(folder, monkeypatch):

@@ -1,6 +1,7 @@
 """Guards: words are heard in long recordings, however these are cut; what is scored is what was said."""
 
 import dataclasses
+import json
 import sys
 import types
 
@@ -95,6 +96,17 @@ def test_probabilities_are_averaged_and_after_a_word_nothing_is_heard_for_a_whil
     assert [word for row in rows for word in decoder.decode(row[None])] == found
 
 
+def test_a_word_is_as_probable_as_at_its_peak_however_the_steps_come():
+    rule = stream.Rule(threshold=0.3, smoothing_s=0.2, refractory_s=1.0)
+    rows = np.zeros((12, len(LABELS)), np.float32)
+    rows[:, LABELS.index(SILENCE)] = 1
+    rows[4:7, LABELS.index("go")] = 0.2, 0.9, 0.4
+    for pieces in (1, 5, len(rows)):
+        decoder = stream.Decoder(LABELS, rule)
+        (word,) = [word for piece in np.array_split(rows, pieces) for word in decoder.decode(piece)]
+        assert word.probability == pytest.approx(0.9)
+
+
 def test_a_word_is_heard_again_only_after_it_has_ended():
     rule = stream.Rule(threshold=0.5, smoothing_s=0.05, refractory_s=0.5)
     yes, no, blank = np.eye(len(LABELS), dtype=np.float32)[[LABELS.index(label) for label in ("yes", "no", SILENCE)]]
@@ -118,6 +130,19 @@ def test_a_word_among_unknown_ones_is_not_heard():
     assert stream.Decoder(LABELS, rule).decode(rows[:18]) == []
     without = dataclasses.replace(rule, veto=0.0)
     assert [word.label for word in stream.Decoder(LABELS, without).decode(rows[:18])] == ["yes"]
+
+
+def test_a_word_said_a_second_ago_casts_doubt_for_as_long_as_the_veto_reaches():
+    rows = np.zeros((40, len(LABELS)), np.float32)
+    rows[:, LABELS.index(SILENCE)] = 1
+    rows[:10] = np.eye(len(LABELS))[LABELS.index("unknown")]
+    rows[24:32] = np.eye(len(LABELS))[LABELS.index("yes")]
+    for veto_s, heard in ((0.4, ["yes"]), (1.5, [])):
+        rule = stream.Rule(threshold=0.6, smoothing_s=0.4, refractory_s=1.0, veto=2.0, veto_s=veto_s)
+        for pieces in (1, 7, len(rows)):
+            decoder = stream.Decoder(LABELS, rule)
+            found = [word.label for piece in np.array_split(rows, pieces) for word in decoder.decode(piece)]
+            assert found == heard
 
 
 def test_a_made_stream_has_its_words_where_it_says(tmp_path):
@@ -176,6 +201,10 @@ def test_predict_prints_each_word_of_a_long_recording_with_its_time(tmp_path, mo
     assert [line.split()[2] for line in out.splitlines()] == list(WORDS)
     assert "pretrained" in err
     assert "12.0 s heard" in err
+    assert cli.run(predict.main, ["--stream", "long.wav", "--json"]) == 0
+    words = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [word["label"] for word in words] == list(WORDS)
+    assert all(set(word) == {"seconds", "label", "probability"} for word in words)
 
 
 @pytest.mark.parametrize(("name", "line"), [("none.wav", "does not exist"), ("text.wav", "not a sound file")])
@@ -208,7 +237,7 @@ def test_the_microphone_is_heard_block_by_block(tmp_path, monkeypatch, capsys, s
     monkeypatch.setitem(sys.modules, "sounddevice", module)
     said = []
 
-    def keep(detections):
+    def keep(detections, as_json):
         said.extend(detections)
         if len(said) == 2:
             raise KeyboardInterrupt

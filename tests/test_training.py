@@ -91,13 +91,15 @@ def test_augmentation_is_on_unless_the_model_or_the_flag_says_otherwise(flags, v
 @pytest.mark.parametrize(
     ("flags", "value"),
     [
-        ([], False),
-        (["--recipe", "best"], False),
-        (["--negatives"], True),
+        ([], True),
+        (["--recipe", "best"], True),
+        (["--recipe", "original", "--model", "conv1d"], True),
+        (["--no-negatives"], False),
+        (["--random_data"], False),
         (["--random_data", "--negatives"], True),
     ],
 )
-def test_made_sounds_are_on_if_the_flag_says_so(flags, value):
+def test_made_sounds_are_on_unless_the_flag_or_random_data_say_otherwise(flags, value):
     assert training.parse_settings("train_keras.py", "", flags).negatives is value
 
 

@@ -270,6 +270,8 @@ def make_card(run, made):
         high=high,
         labels=", ".join(trained.read_labels(run)),
         files="\n".join(f"| `{path.name}` | {_size(path):,} |" for path in made),
+        sure=trained.SURE,
+        quiet=_quiet_table(files.read_json(run / QUIET)),
         scores="\n".join(
             f"| {label} | {score['precision']:.3f} | {score['recall']:.3f} |"
             for label, score in result.get("per_label", {}).items()
@@ -277,11 +279,31 @@ def make_card(run, made):
     )
 
 
+def _quiet_table(rows):
+    """What :mod:`benchmarks.quiet` has measured of a network, as a table; or that it has not."""
+    if not rows:
+        return "not measured for this network."
+    lines = ["\n\n| | of | | 95 % interval |\n| --- | --- | --- | --- |"]
+    for row in rows:
+        if (key := next((key for key in QUIET_NUMBERS if key in row), None)) and "curve" not in row:
+            low, high = row.get("interval") or (None, None)
+            interval = "" if low is None else f"{low:.3f} to {high:.3f}"
+            lines.append(f"| {row['row']} | {row['material']} | {row[key]:.3f} {QUIET_NUMBERS[key]} | {interval} |")
+    return "\n".join(lines)
+
+
 def _size(path):
     inside = path.rglob("*") if path.is_dir() else [path]
     return sum(file.stat().st_size for file in inside if file.is_file())
 
 
+QUIET = "quiet.json"  # in the folder of a network: a list of the rows of benchmarks.quiet
+QUIET_NUMBERS = {  # what a row has, and what it is
+    "called_a_command": "called a command",
+    "false_alarms_per_hour": "false alarms an hour",
+    "matched": "matched",
+    "accuracy": "right",
+}
 CARD = """# Model card: spoken commands, `{model}`
 
 Says which of these a second of sound is: {labels}.
@@ -307,9 +329,13 @@ Commons BY 4.0: volunteers, mostly speakers of English, on their own laptops and
 | --- | --- | --- |
 {scores}
 
-**Limits**: single words of that data's kind: English, one second, one speaker close to a microphone. Far speech, other
-languages, music and speech in sentences were not measured. Words it has not been taught are often heard as one that
-sounds alike. Not for anything where a mistake could do harm.
+**Not sure**: an answer with a probability below {sure} is to be taken as *not sure*, as `predict.py` and the page do.
+
+**Where no command is said** (`python -m benchmarks.quiet`): {quiet}
+
+**Limits**: single words of that data's kind: English, one second, one speaker close to a microphone. Far speech and
+other languages were not measured. Words that sound like a command, such as *guess* and *load*, are often taken for it.
+Not for anything where a mistake could do harm.
 
 **Licence**: code GPL-3.0. Weights learned from recordings under CC BY 4.0: keep this credit.
 """

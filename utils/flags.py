@@ -12,10 +12,9 @@ from utils.names import find_fault
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
 
 
-# More kinds of change, but noise never louder than the word and shorter masks: networks that had to call what was
-# left of a word by its name were unsure of silence.
 STRONG = Augmentation(
-    snr_db=(0.0, 30.0),
+    shift_frames=15,
+    snr_db=(-6.0, 30.0),
     gain_db=(-15.0, 6.0),
     mask_frames=12,
     time_warp=0.12,
@@ -39,7 +38,7 @@ class Recipe:
     weight_decay: float = 0.0
     label_smoothing: float = 0.0
     augment: bool = True
-    negatives: bool = False
+    negatives: bool = True
     strength: Augmentation = dataclasses.field(default_factory=Augmentation)
 
 
@@ -56,7 +55,7 @@ _DEFAULT = Recipe(
 RECIPES = {
     "default": _DEFAULT,
     "best": dataclasses.replace(_DEFAULT, model="resnet10", epochs=400, strength=STRONG),
-    # As the original course trained its network.
+    # As the original course trained its network, with --no-negatives.
     "original": Recipe(model="conv1d", epochs=20, batch_size=32, learning_rate=1e-4, augment=False),
 }
 
@@ -142,7 +141,7 @@ class Settings:
         None,
         None,
         "add sounds that are no command, made from the training clips and by arithmetic: noises as silence, what is "
-        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}",
+        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}, off on random data",
         action=argparse.BooleanOptionalAction,
     )
     teacher: str = _flag(
@@ -166,8 +165,9 @@ class Settings:
 
     def __post_init__(self):
         self.keywords = self.keywords and tuple(self.keywords)  # a list in a run's config.json
-        if self.random_data and self.epochs is None:
-            self.epochs = RANDOM_EPOCHS
+        if self.random_data:
+            self.epochs = self.epochs or RANDOM_EPOCHS
+            self.negatives = bool(self.negatives)
         if self.recipe is None:
             self.recipe = "original" if self.model == "conv1d" else "default"
         for field in ("model", "epochs", "batch_size", "learning_rate", "augment", "negatives"):

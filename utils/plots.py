@@ -321,6 +321,8 @@ def plot_grid(figure, sounds, titles, plot, rows=3, columns=3, **settings):
         plot(ax, sound, **settings).set_title(title)
     for ax in axes.flat:
         ax.label_outer()
+    for ax in axes.flat[len(sounds) :]:
+        ax.set_axis_off()
     return axes
 
 

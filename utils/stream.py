@@ -20,23 +20,27 @@ REACH_S = 1.0  # a word may be heard until a second after its end: for so long a
 class Rule:
     """When a word counts as heard.
 
-    Chosen on validation by ``python -m benchmarks.streams --choose``: within a point of the fewest mistakes, and
-    quicker than the rule that makes them.
+    Chosen on validation by ``python -m benchmarks.quiet --choose``, on words, talk and noise at once.
     As in TensorFlow's ``recognize_commands`` (Warden 2018, arXiv:1804.03209, section 7): probabilities are
     averaged over some time, and after a word nothing is heard for a while (the refractory time). From a word's
-    average that of *unknown* is taken off, ``veto`` times: in talk there are other words before and after, where a
-    command stands alone. What has reached the threshold is heard again only after it has been below it: a low
-    threshold then costs nothing but what is new.
+    average that of *unknown* over ``veto_s`` is taken off, ``veto`` times: in talk there are other words before and
+    after, where a command stands alone. What has reached the threshold is heard again only after it has been below
+    it: a low threshold then costs nothing but what is new.
     """
 
     threshold: float = 0.5
     smoothing_s: float = 0.8
     refractory_s: float = 1.25
     veto: float = 0.0
+    veto_s: float = 0.8
 
 
 class Detection(NamedTuple):
-    """A word that was heard, and when: at the end of the last second that was listened to."""
+    """A word that was heard.
+
+    When: at the end of the last second that was listened to. How sure: its highest probability in the steps whose
+    average said so.
+    """
 
     seconds: float
     label: str
@@ -62,29 +66,35 @@ class Decoder:
         self.labels, self._rule = labels, rule
         self._keywords = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
         self._unknown = [i for i, label in enumerate(labels) if label == UNKNOWN]
-        self._n_smoothed = max(1, round(rule.smoothing_s / STEP_S))
-        self._recent = np.zeros((self._n_smoothed - 1, len(labels)), np.float32)
+        self._n_smoothed, self._n_veto = (max(1, round(of / STEP_S)) for of in (rule.smoothing_s, rule.veto_s))
+        self._recent = np.zeros((max(self._n_smoothed, self._n_veto) - 1, len(labels)), np.float32)
         self._step, self._deaf_until = 0, 0
         self._last_sure, self._said = 0, None  # step, and the word that has stayed sure since it was heard
         self.probabilities = np.zeros(len(labels), np.float32)
 
     def smooth(self, rows):
         """The next probabilities (n, n_labels), each averaged with those before it."""
-        n_steps, rows = len(rows), np.concatenate([self._recent, rows])
-        self._recent = rows[n_steps:]
-        # Added up row by row: in whatever pieces they come, the sums are the same to the last bit.
-        return sum(rows[i : i + n_steps] for i in range(self._n_smoothed)) / self._n_smoothed
+        return _average(self._remember(rows), self._n_smoothed, len(rows))
+
+    def _remember(self, rows):
+        """The last rows of before, then these."""
+        whole = np.concatenate([self._recent, rows])
+        self._recent = whole[len(rows) :]
+        return whole
 
     def decode(self, rows):
         """Words heard in the next steps, probabilities (n, n_labels): a list of Detection."""
         n_steps = len(rows)
         if n_steps == 0:
             return []
-        smoothed = self.smooth(rows)
+        each = self._remember(rows)
+        smoothed = _average(each, self._n_smoothed, n_steps)
+        doubt = _average(each[:, self._unknown].sum(axis=1), self._n_veto, n_steps)
         self.probabilities = smoothed[-1]
         first, self._step = self._step, self._step + n_steps
         best = np.array(self._keywords)[smoothed[:, self._keywords].argmax(axis=1)]
-        sure = smoothed[np.arange(n_steps), best] - self._rule.veto * smoothed[:, self._unknown].sum(axis=1)
+        sure = smoothed[np.arange(n_steps), best] - self._rule.veto * doubt
+        each = each[len(each) - n_steps - self._n_smoothed + 1 :]
         found = []
         for i in np.flatnonzero(sure >= self._rule.threshold):
             step = first + i
@@ -93,9 +103,17 @@ class Decoder:
             self._last_sure = step
             if step >= self._deaf_until and best[i] != self._said:
                 # The first window is the second without sound that goes ahead.
-                found.append(Detection(float(step * STEP_S), self.labels[best[i]], float(smoothed[i, best[i]])))
+                peak = each[i : i + self._n_smoothed, best[i]].max()
+                found.append(Detection(float(step * STEP_S), self.labels[best[i]], float(peak)))
                 self._deaf_until, self._said = step + self._rule.refractory_s / STEP_S, best[i]
         return found
+
+
+def _average(rows, n, n_steps):
+    """Means of ``n`` rows each, the last of them the last row; of so many steps."""
+    first = len(rows) - n_steps - n + 1
+    # Added up row by row: in whatever pieces they come, the sums are the same to the last bit.
+    return sum(rows[first + i : first + i + n_steps] for i in range(n)) / n
 
 
 class Stream:

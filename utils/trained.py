@@ -10,7 +10,8 @@ LATEST = RUNS / "latest"
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordings; see its README.md
 HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
 MODELS = ("model.keras", "saved_model", HALF_WEIGHTS)
-SURE = 0.5  # an answer whose probability is below it is told as *not sure*
+# An answer whose probability is below it is told as *not sure*. Chosen on validation, by benchmarks.quiet --choose.
+SURE = 0.5
 
 
 def find_model(folder):
