@@ -226,7 +226,7 @@ function onHeard({ steps, counts, frames, at, behind_s, lost_s, sound_s, busy_ms
     picture.addStep(step.step, step.smoothed, info.rule.threshold);
     if (Date.now() < deafUntil) continue;
     if (step.heard) addEntry({ kind: "heard", ...step.heard });
-    else if (rising) follow(step.smoothed);
+    else if (rising) follow(step);
     if (step.near) addEntry(step.near);
   }
   for (const entry of entries) keepClip(entry);
@@ -291,14 +291,16 @@ function addEntry({ kind, label, seconds, probability }) {
   announce(word);
 }
 
-// How sure it is goes on to rise after the threshold was reached.
+// It may become surer yet, as long as the average stays above the threshold.
 let rising = null;
 let shown = null; // in large type
-function follow(smoothed) {
-  const probability = smoothed[info.labels.indexOf(rising.label)];
-  if (probability < rising.probability) return (rising = null);
-  rising.probability = probability;
-  if (rising === shown) tell(rising);
+function follow({ row, smoothed }) {
+  const index = info.labels.indexOf(rising.label);
+  if (smoothed[index] < info.rule.threshold) rising = null;
+  else if (row[index] > rising.probability) {
+    rising.probability = row[index];
+    if (rising === shown) tell(rising);
+  }
 }
 
 function tell({ label, probability, delay }) {

@@ -5,6 +5,7 @@ const parts = Promise.all([import("./runtime/index.js"), import("./sound.js"), i
 const NOTHING_S = 2; // of zeros alone, after which a microphone counts as muted
 const CLOCK_S = 5; // over which the latest sound is compared with the clock
 const LOST_S = 0.02; // what clocks that differ could never be apart after that time
+const DRIFT = 5e-4; // by which the clocks of page and device may differ
 const AT_ONCE = 8; // windows between two messages to the page, when much sound waits
 
 let runtime, network, model, session;
@@ -67,10 +68,8 @@ class Session {
         value.copyTo(samples, { planeIndex, format: "f32-planar" });
         return samples;
       });
-      // The device's clock, as near to the page's as a block has ever come.
-      const ended = (value.timestamp + value.duration) / 1e3;
-      this.apart = Math.min(this.apart ?? Infinity, Date.now() - ended);
-      this.receive({ samples: this.sound.mix(channels), rate: value.sampleRate, at: ended + this.apart, missing: 0 });
+      const stamp = (value.timestamp + value.duration) / 1e3;
+      this.receive({ samples: this.sound.mix(channels), rate: value.sampleRate, at: Date.now(), stamp, missing: 0 });
       value.close();
     }
   }
@@ -82,20 +81,27 @@ class Session {
     this.hear();
   }
 
-  // Sound is lost where the clock goes on and samples do not: also after the sound that was held up has come.
-  keepTime({ samples, rate, at, missing }) {
-    this.sound_s += samples.length / rate;
-    this.missing_s = missing / rate;
-    this.newest = at;
-    const ahead = at / 1e3 - this.sound_s;
-    this.least = Math.min(this.least ?? ahead, ahead);
+  // Sound is lost where the clock goes on and samples do not, also after what was held up has come. Two clocks must say
+  // so: when a block came, which is late where this worker is, and its stamp, which Chromium now and then corrects.
+  keepTime(block) {
+    const duration = block.samples.length / block.rate;
+    this.sound_s += duration;
+    this.missing_s = block.missing / block.rate;
+    const ahead = [block.at, block.stamp ?? block.at].map((ms) => ms / 1e3 - this.sound_s);
+    this.least = ahead.map((value, i) => Math.min(value, this.least?.[i] ?? value));
+    // The page's time of a sample: as early as blocks have come, but for what the two clocks drift apart.
+    this.clock = Math.min((this.clock ?? ahead[0]) + DRIFT * duration, ahead[0]);
     if (this.sound_s > (this.next_s ?? 0)) {
-      const change = this.least - (this.before ?? this.least);
-      if (change > LOST_S) this.lost_s += change;
+      const change = Math.min(...this.least.map((value, i) => value - (this.before?.[i] ?? value)));
+      if (change > LOST_S) {
+        this.lost_s += change;
+        this.clock += change;
+      }
       this.before = this.least;
       this.least = undefined;
       this.next_s = this.sound_s + CLOCK_S;
     }
+    block.at = 1e3 * (this.sound_s + this.clock);
   }
 
   // Whether what waits makes a window whole.
@@ -133,7 +139,7 @@ class Session {
         const row = await answer(sound.toWaveform(this.samples.subarray(0, sound.SECOND)));
         this.samples = this.samples.slice(this.step);
         const step = this.decoder.decode(row);
-        steps.push({ ...step, near: this.near.follow(step) });
+        steps.push({ ...step, row, near: this.near.follow(step) });
       }
     }
     if (this !== session) return;
@@ -148,7 +154,7 @@ class Session {
       counts,
       frames,
       at: this.at, // by the clock, of the last sample
-      behind_s: Math.max(0, this.newest - this.at) / 1e3,
+      behind_s: Math.max(0, Date.now() - this.at) / 1e3,
       sound_s: this.sound_s,
       lost_s: this.lost_s + this.missing_s,
       busy_ms: this.busy_ms,
