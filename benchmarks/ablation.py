@@ -65,7 +65,7 @@ VARIANTS = {
     "no tone": Variant(strength={"tone_db": 0.0}),
     "no endless noise": Variant(strength={"endless_noise": False}),
     "no made sounds": Variant({"negatives": False}),
-    "mixup": Variant(strength={"mixup": 0.2}),
+    "no mixup": Variant(strength={"mixup": 0.0}),
     "no label smoothing": Variant({"label_smoothing": 0.0}),
     "no warm-up": Variant({"warm_up": 0.0}),
     "constant rate": Variant({"cosine": False}),

@@ -15,7 +15,7 @@ from utils.quiet import tf
 BUFFER_CHUNKS = 16  # chunks read at a time and shuffled among each other: 1,024 rows
 PUBLISHED_PARTS = 7
 MADE_SHARE = 0.35  # made clips in an epoch, for each recorded one
-MADE_EPOCHS = 8  # in which none is shown twice
+MADE_EPOCHS = 6  # in which none is shown twice
 MOST_MADE = 12_000  # 190 MB of spectrograms
 SPEECH_CLIPS = 2000  # that they are made from
 PUBLISHED_EXTRA_ROWS = 6  # train_y.bc of the published files has labels for no waveform at its end

@@ -375,7 +375,7 @@ KINDS = {
         "knocks": (knocks, False, 3),
         "clatter": (clatter, False, 1.5),
         "engine": (engine, False, 1.5),
-        "nothing": (nothing, False, 1.5),
+        "nothing": (nothing, False, 0.5),
         "babble": (babble, True, 1.5),
         "speech noise": (speech_noise, True, 1.5),
         "smeared": (smear, True, 0.5),
