@@ -56,7 +56,7 @@ def recognise(recogniser, paths):
     ------
     (Path, str, float, str or None)
         File, label, its probability, and why the file could not be read (then the label is
-        ``silence`` and the probability NaN). A click or a knock alone is ``silence`` for sure.
+        ``silence`` and the probability NaN). Nothing at all, and a click or a knock alone, are ``silence`` for sure.
     """
     remaining, cancelled = iter(paths), set()
     while batch := list(itertools.islice(remaining, BATCH_CLIPS)):
@@ -68,7 +68,7 @@ def recognise(recogniser, paths):
                 reasons[index] = str(reason)
         probabilities = recogniser(audio.to_waveform(clips))
         for path, clip, row, reason in zip(batch, clips, probabilities, reasons):
-            if audio.is_knock(clip):
+            if audio.is_wordless(clip):
                 row = np.array([float(label == SILENCE) for label in recogniser.labels])
             best = int(row.argmax())
             label = recogniser.labels[best]

@@ -165,8 +165,9 @@ export function cutSecond(counts, start) {
   return clip;
 }
 
-// Whether a second holds a knock or a click and no word.
-export function isKnock(clip) {
+// Whether a second holds nothing, or a knock or a click alone.
+export function isWordless(clip) {
+  if (clip.every((count) => count === clip[0])) return true;
   const sorted = energies(clip).sort();
   return sorted[sorted.length - 11] < 1e-5 * sorted[sorted.length - 1];
 }

@@ -195,7 +195,7 @@ const jobs = {
     const start = sound.loudestSecond(counts);
     const clip = sound.cutSecond(counts, start);
     let row = await answer(sound.toWaveform(clip));
-    if (sound.isKnock(clip)) row = Float32Array.from(model.labels, (label) => (label === "silence" ? 1 : 0));
+    if (sound.isWordless(clip)) row = Float32Array.from(model.labels, (label) => (label === "silence" ? 1 : 0));
     return { row, counts, start, clip, frames: sound.logMel(counts), took_ms: performance.now() - started };
   },
 };

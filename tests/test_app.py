@@ -261,7 +261,9 @@ def test_the_page_resamples_and_cuts_as_python_does(tmp_path):
             const second = sound.cutSecond(counts, start);
             return { second: Array.from(second), frames: Array.from(sound.logMel(second)) };
           }),
-          knocks: [given.knock, given.clips[0].slice(0, 16000)].map((clip) => sound.isKnock(Int16Array.from(clip))),
+          wordless: [given.knock, given.clips[0].slice(0, 16000), new Array(16000).fill(7)].map((clip) =>
+            sound.isWordless(Int16Array.from(clip)),
+          ),
           halves: Array.from(sound.toCounts([0.5, 1.5, -0.5, -1.5, 40000, -40000].map((x) => x / 32768))),
         };
     """
@@ -276,7 +278,8 @@ def test_the_page_resamples_and_cuts_as_python_does(tmp_path):
         assert found["second"] == second.tolist()
         log_mel = features.log_mel(audio.to_waveform(second)[None])[0]
         np.testing.assert_allclose(np.reshape(found["frames"], log_mel.shape), log_mel, atol=1e-3)
-    assert page["knocks"] == [audio.is_knock(knock), audio.is_knock(clips[0][: audio.CLIP_SAMPLES])] == [True, False]
+    seconds = [knock, clips[0][: audio.CLIP_SAMPLES], np.full(audio.CLIP_SAMPLES, 7, np.int16)]
+    assert page["wordless"] == [audio.is_wordless(second) for second in seconds] == [True, False, True]
     assert page["halves"] == [0, 2, 0, -2, 32767, -32768]
 
 

@@ -87,7 +87,7 @@ def test_a_knock_is_neither_the_loudest_second_nor_a_word(gap_s, before):
     second = audio.loudest_second(np.concatenate([knock, gap, word, gap] if before else [gap, word, gap, knock]))
     found = np.correlate(second.astype(float), word.astype(float), "valid").max() / np.square(word, dtype=float).sum()
     assert found == pytest.approx(1, abs=1e-3)  # the whole word is in it
-    assert not audio.is_knock(second)
-    assert audio.is_knock(audio.fit_second(knock))
+    assert not audio.is_wordless(second)
+    assert audio.is_wordless(audio.fit_second(knock))
     assert not audio.loudest_second(np.concatenate([gap, gap, gap, knock]))[:-1600].any()  # no word is made of it
-    assert not audio.is_knock(np.zeros(audio.CLIP_SAMPLES, np.int16))
+    assert audio.is_wordless(np.zeros(audio.CLIP_SAMPLES, np.int16))

@@ -98,6 +98,18 @@ def test_an_improbable_answer_is_marked_as_not_sure(folder, capsys, monkeypatch)
         assert set(answers[1]) == {"file", "said", "label", "error"}
 
 
+@pytest.mark.parametrize("count", [0, -300])
+def test_a_file_without_sound_is_silence_whatever_the_network_thinks(folder, capsys, count):
+    audio.write_wav("none.wav", np.full(audio.CLIP_SAMPLES, count, np.int16))
+    assert cli.run(predict.main, ["none.wav", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out) == {
+        "file": "none.wav",
+        "label": "silence",
+        "probability": 1.0,
+        "sure": True,
+    }
+
+
 def test_batches_and_order_do_not_change_the_answer(folder, monkeypatch):
     paths = predict.find_wavs([folder / "data/raw/test/audio"])
     model = recogniser.load("runs/latest")

@@ -354,8 +354,10 @@ def loudest_second(samples):
     return fit_second(samples) if len(samples) <= CLIP_SAMPLES else _find_loudest([samples])
 
 
-def is_knock(clip):
-    """Whether a second holds a knock or a click and no word: all but its loudest 100 ms is next to nothing."""
+def is_wordless(clip):
+    """Whether a second holds nothing, or a knock or a click alone: all but its loudest 100 ms is next to nothing."""
+    if clip.min() == clip.max():
+        return True
     energy = np.square(clip.reshape(-1, _HOP), dtype=np.int64).sum(axis=1)
     energy.sort()
     return bool(energy[-1 - _KNOCK_HOPS] < _NEXT_TO_NOTHING * energy[-1])
