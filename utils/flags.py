@@ -45,7 +45,7 @@ class Recipe:
 
 _DEFAULT = Recipe(
     model=models.DEFAULT,
-    epochs=110,
+    epochs=80,
     batch_size=64,
     learning_rate=4e-3,
     warm_up=0.03,
