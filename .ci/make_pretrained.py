@@ -1,6 +1,6 @@
 """Make pretrained/ of a run: its weights in 16 bits, labels, settings, scores, and a model card.
 
-python train_keras.py --recipe best --model tc_resnet8_1.2 --epochs 500 --logrun small
+python train_keras.py --recipe best --model tc_resnet8_1.2 --epochs 260 --logrun small
 python .ci/make_pretrained.py runs/small --noises noises.zip
 """
 

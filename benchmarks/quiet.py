@@ -268,9 +268,10 @@ def main(arguments=None):
             return
         number = next(row[key] for key in NUMBERS if key in row)
         low, high = row.get("interval", (float("nan"), float("nan")))
-        what = row.get("by_kind") or row.get("by_word") or {}
+        what = row.get("by_kind") or row.get("by_word") or row.get("rule") or {}
+        most = len(what) if "rule" in row else 3
         worst = ", ".join(
-            f"{name} {value:.3g}" for name, value in sorted(what.items(), key=lambda p: -p[1])[:3] if value
+            f"{name} {value:.3g}" for name, value in sorted(what.items(), key=lambda p: -p[1])[:most] if value
         )
         print(f"{row['row']:34}{row['material']:34}{number:8.3f}  ({low:.3f} to {high:.3f})  {worst}", flush=True)
 
@@ -372,7 +373,7 @@ def choose(model, clips, said, seconds_alone, rows, streams, show):
             found = {"talk": alarms[0], "noise": alarms[1], "latency_s": latency, **each, **dataclasses.asdict(rule)}
             show(
                 {"row": f"at most {most} false alarms an hour", "material": "streams, mean of levels"}
-                | {"matched": matched, "by_word": found}
+                | {"matched": matched, "rule": found}
             )
     found, probability = answer(model, clips)
     keyword = ~np.isin(said, (SILENCE, UNKNOWN))

@@ -28,11 +28,11 @@ class Rule:
     it: a low threshold then costs nothing but what is new.
     """
 
-    threshold: float = 0.5
-    smoothing_s: float = 0.8
-    refractory_s: float = 1.25
-    veto: float = 0.0
-    veto_s: float = 0.8
+    threshold: float = 0.26
+    smoothing_s: float = 0.6
+    refractory_s: float = 1.0
+    veto: float = 1.5
+    veto_s: float = 1.4
 
 
 class Detection(NamedTuple):
