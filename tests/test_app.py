@@ -32,7 +32,7 @@ def address(tmp_path, monkeypatch):
     """A server of this process, with a run beside the network of the course."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained.PRETRAINED, "runs/own")
-    site = web.Site(lambda: [trained.PRETRAINED, *trained.list_folders()[:-1]])
+    site = web.Site(lambda: [trained.PRETRAINED, *trained.list_folders()[:-1]], reads_sounds=True)
     with contextlib.closing(site), app.Server(("127.0.0.1", 0), site) as server:
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -53,7 +53,7 @@ def test_page_and_models_are_served_with_the_types_that_browsers_ask_for(address
         status, found, content = get(f"{address}/{path}")
         assert (status, found.split(";")[0]) == (200, kind)
         assert content
-    models = json.loads(get(f"{address}/models.json")[2])
+    models = json.loads(get(f"{address}/models.json")[2])["models"]
     assert [model["name"] for model in models] == ["pretrained", "own"]
     for model in models:
         info = json.loads(get(f"{address}/{model['folder']}model.json")[2])
@@ -101,7 +101,7 @@ def test_two_runs_of_one_name_are_two_models(tmp_path):
         shutil.copytree(trained.PRETRAINED, folder)
         (folder / "labels.txt").write_text(labels)
     with contextlib.closing(web.Site(lambda: folders)) as site:
-        models = json.loads(site.read("models.json"))
+        models = json.loads(site.read("models.json"))["models"]
         assert [model["name"] for model in models] == ["run", "run (2)"]
         labels = [json.loads(site.read(model["folder"] + "model.json"))["labels"] for model in models]
     assert labels == [["yes", "no"], ["lights", "music"]]
@@ -127,7 +127,7 @@ def test_a_run_that_cannot_be_exported_is_told_in_one_line(address, monkeypatch)
     done = subprocess.CompletedProcess([], 1, "", "a note\nexport.py: error: runs/own is damaged: train it again\n")
     monkeypatch.setattr(web.subprocess, "run", lambda *_, **__: done)
     assert get(f"{address}/models/own/model.tflite")[::2] == (500, b"runs/own is damaged: train it again")
-    assert [model["ready"] for model in json.loads(get(f"{address}/models.json")[2])] == [True, False]
+    assert [model["ready"] for model in json.loads(get(f"{address}/models.json")[2])["models"]] == [True, False]
 
 
 def test_the_server_starts_without_tensorflow():

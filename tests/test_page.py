@@ -10,9 +10,9 @@ import http.server
 import itertools
 import re
 import shutil
+import subprocess
 import sys
 import threading
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -324,23 +324,33 @@ def test_a_wrong_word_is_kept_and_can_be_learned_from(url, spoken, playwright, t
         page.reload()  # kept in the browser, not in the page
         expect(page.locator("#kept")).to_contain_text("3 clips kept")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Save").click()
-        assert download.value.suggested_filename == "my_words.zip"
-        download.value.save_as(tmp_path / "kept.zip")
-        page.get_by_role("button", name="Forget").click()
-        expect(page.locator("#kept")).to_be_hidden()
+        commands = page.locator("#kept code").all_inner_texts()
+        for number in ("first", "second"):
+            with page.expect_download() as download:
+                page.get_by_role("button", name="Save").click()
+            assert download.value.suggested_filename == "my_words.zip"
+            download.value.save_as(tmp_path / number / "my_words.zip")
+            page.get_by_role("button", name="Forget").click()
+            expect(page.locator("#kept")).to_be_hidden()
+            if number == "first":
+                keep = "import('./kept.js').then(({ keep }) => keep('go', new Int16Array(16000).fill(9)))"
+                page.evaluate(keep)
+                page.reload()
+                expect(page.locator("#kept")).to_contain_text("1 clip kept")
         close(page)
-    with zipfile.ZipFile(tmp_path / "kept.zip") as archive:
-        assert archive.testzip() is None
-        archive.extractall(tmp_path)
-    clips = sorted((tmp_path / "my_words").rglob("*.wav"))
-    assert [clip.parent.name for clip in clips] == ["_background_noise_", "go", "other"]
+    unpack, *others = [command.split() for command in commands]
+    assert others == [["python", "-m", "utils.prepare"], ["python", "train_keras.py"]]
+    # As printed, in the folder of the course, where the recordings or the built-in voices are: both have lists.
+    for number in ("first", "second"):
+        shutil.copyfile(tmp_path / number / "my_words.zip", tmp_path / "my_words.zip")
+        subprocess.run([sys.executable, *unpack[1:]], cwd=tmp_path, check=True)
+    assert raw == tmp_path / "data" / "raw"
+    clips = sorted(path for path in (raw / "train" / "audio").glob("*/*_nohash_*.wav") if path.stem[-2:] != "_0")
+    assert [clip.parent.name for clip in clips] == ["_background_noise_", "go", "go", "other"]  # none replaced another
     assert all(len(audio.read_wav(clip)) == audio.CLIP_SAMPLES and audio.read_wav(clip).any() for clip in clips)
-    shutil.copytree(tmp_path / "my_words", raw / "train" / "audio", dirs_exist_ok=True)
     prepare.prepare(raw, tmp_path / "main", tmp_path / "sample")
-    names = [path.name for path in (tmp_path / "main").rglob(f"{clips[1].name.partition('_nohash_')[0]}*.wav")]
-    assert {clips[1].name, clips[2].stem + "_other.wav"} <= set(names)
+    names = [path.name for path in (tmp_path / "main" / "train").rglob("*.wav")]
+    assert {clips[1].name, clips[2].name, clips[3].stem + "_other.wav"} <= set(names)
 
 
 def test_a_page_to_give_away_is_whole_by_itself(deaf, folder, monkeypatch, capsys):
