@@ -256,7 +256,7 @@ async function stop() {
 
 async function onBroken(reason) {
   await stop();
-  complain(`The network has failed (${reason}): load this page again.`);
+  complain(`Listening has failed (${reason}): press the button again, or load this page again.`);
 }
 
 setInterval(() => {

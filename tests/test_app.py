@@ -529,7 +529,8 @@ def test_the_last_word_is_heard_as_python_hears_it():
     code = """
         hear(0.2);
         await say("stop", { finish: given.finish });
-        const result = heard().flatMap(({ steps }) => steps.filter(({ heard }) => heard).map(({ heard }) => heard.label));
+        const steps = heard().flatMap(({ steps }) => steps);
+        const result = steps.filter(({ heard }) => heard).map(({ heard }) => heard.label);
     """
     assert run_worker(code, {"finish": True}) == [LABELS[0]]
     assert run_worker(code, {"finish": False}) == []
