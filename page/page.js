@@ -461,10 +461,17 @@ async function hearOneWord(counts) {
   endpoint = new Endpoint(); // what comes until the microphone is closed
   const counts_heard = soundBetween(found.start, found.end);
   const ended = clockOf(found.word_end);
-  await stop();
-  if (found.none) return muteShown || complain("No word was heard: speak a little louder, or nearer to the microphone, and try again.");
-  await answer({ counts: counts_heard });
-  $("answer").dataset.late = (Date.now() - ended) / 1e3;
+  const stopped = stop();
+  if (found.none) {
+    await stopped;
+    return muteShown || complain("No word was heard: speak a little louder, or nearer to the microphone, and try again.");
+  }
+  try {
+    await answer({ counts: counts_heard }); // without waiting for what is closed
+    $("answer").dataset.late = (Date.now() - ended) / 1e3;
+  } catch (error) {
+    complain(`The word cannot be answered (${error.message}): load this page again.`);
+  }
 }
 
 async function answer(sound) {

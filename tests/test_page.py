@@ -202,9 +202,8 @@ def test_one_word_ends_by_itself_and_examples_play_and_are_answered_right(url, s
         expect(page.locator("#answer_text")).to_contain_text(f"{WORDS[0]}, ")
         expect(page.locator("#answer_text")).to_contain_text("Next: ")
         expect(page.locator("#microphone")).to_have_attribute("aria-pressed", "false")
-        late = float(page.locator("#answer").get_attribute("data-late"))
-        print("late", late)
-        assert late < 1
+        # 0.3 s where no other work is done; 0.2 s of it tell that the word is over.
+        assert float(page.locator("#answer").get_attribute("data-late")) < 0.5
         for _ in range(2):  # each answer may be wrong, not the first alone
             page.locator("#clip_wrong").click()
             page.get_by_role("button", name="go", exact=True).click()
