@@ -5,8 +5,7 @@ import { concatenate, makeWav } from "./sound.js";
 
 const NAME = "kept";
 export const ARCHIVE = "my_words.zip";
-const OTHER = "other"; // folder of words that are no command
-const NOISE = "_background_noise_";
+const OTHER = "other"; // folder of what is no command
 
 function ask(mode, question) {
   return new Promise((resolve, reject) => {
@@ -49,7 +48,8 @@ export async function pack() {
   });
   return zip(
     clips.map(({ label, counts, speaker }, i) => {
-      const folder = { unknown: OTHER, silence: NOISE }[label] ?? label;
+      // Silence is cut from half a minute of a room or more: of a second, nothing would be learned.
+      const folder = { unknown: OTHER, silence: OTHER }[label] ?? label;
       return { name: `${folder}/${speaker}_nohash_${keys.result[i]}.wav`, content: new Uint8Array(makeWav(counts)) };
     }),
   );

@@ -549,3 +549,24 @@ def test_a_network_that_fails_while_it_listens_is_told_once():
         const result = { broken, stopped: (await say("stop", { finish: true })).kind };
     """
     assert run_worker(code, {}) == {"broken": ["out of memory"], "stopped": "done"}
+
+
+def test_a_microphone_that_starts_has_lost_nothing():
+    code = """
+        const sent = [];
+        let Capture;
+        globalThis.AudioWorkletProcessor = class { port = {}; };
+        globalThis.registerProcessor = (_, kind) => (Capture = kind);
+        globalThis.sampleRate = 48000;
+        await import("./capture.js");
+        const capture = new Capture();
+        capture.port.onmessage({ data: { postMessage: (message) => sent.push(message.missing) } });
+        const give = (n, channels) => { for (let i = 0; i < n; i++) capture.process([channels]); };
+        const quantum = new Float32Array(128).fill(0.5);
+        give(20, []); // the device is not there yet
+        give(8, [quantum, quantum]);
+        give(2, []);
+        give(6, [quantum]);
+        const result = sent;
+    """
+    assert run_node(code, {}) == [0, 256]

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import http.server
 import itertools
+import json
 import re
 import shutil
 import subprocess
@@ -43,6 +44,9 @@ def folder(tmp_path_factory):
     for name, labels in (("music", [f"word{i}" for i in range(10)]), ("broken", ["a", "b"])):
         shutil.copytree(trained.PRETRAINED, folder / "runs" / name)
         (folder / "runs" / name / "labels.txt").write_text("\n".join([*labels, "silence", "unknown"]) + "\n")
+        (folder / "runs" / name / "quiet.json").write_text(
+            json.dumps([{"curve": "talk", "threshold": 0.5, "false_alarms_per_hour": 3.0, "matched": 0.4}])
+        )
     return folder
 
 
@@ -358,6 +362,7 @@ def test_a_network_of_other_words_is_shown_as_it_is_and_a_broken_one_is_told(url
     page.locator("#model").select_option("music")
     expect(page.locator("#tiles li").first).to_contain_text("word0")
     expect(page.locator("#state")).to_have_text("Ready")
+    expect(page.locator("#measured")).to_have_text("measured: misses 60 % of words; false alarms an hour: 3 in talk")
     page.locator("#model").select_option("broken")
     expect(page.get_by_role("alert")).to_contain_text("lists 4 labels, and its network has 12")
     expect(page.locator("#model")).to_have_value("models/music/")  # the one before goes on
@@ -437,11 +442,11 @@ def test_a_wrong_word_is_kept_and_can_be_learned_from(url, spoken, playwright, t
         subprocess.run([sys.executable, *unpack[1:]], cwd=tmp_path, check=True)
     assert raw == tmp_path / "data" / "raw"
     clips = sorted(path for path in (raw / "train" / "audio").glob("*/*_nohash_*.wav") if path.stem[-2:] != "_0")
-    assert [clip.parent.name for clip in clips] == ["_background_noise_", "go", "go", "other"]  # none replaced another
+    assert [clip.parent.name for clip in clips] == ["go", "go", "other", "other"]  # none replaced another
     assert all(len(audio.read_wav(clip)) == audio.CLIP_SAMPLES and audio.read_wav(clip).any() for clip in clips)
     prepare.prepare(raw, tmp_path / "main", tmp_path / "sample")
     names = [path.name for path in (tmp_path / "main" / "train").rglob("*.wav")]
-    assert {clips[1].name, clips[2].name, clips[3].stem + "_other.wav"} <= set(names)
+    assert {clips[0].name, clips[1].name, *(f"{clip.stem}_other.wav" for clip in clips[2:])} <= set(names)
 
 
 def test_a_page_to_give_away_is_whole_by_itself(deaf, folder, tmp_path, monkeypatch, capsys):
