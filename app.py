@@ -146,6 +146,8 @@ def open_server(host, port, site):
                 raise CourseError(f"port {port} is not yours to listen on: choose a --port above 1023") from error
             if error.errno not in (errno.EADDRINUSE, errno.EACCES):
                 raise CourseError(f"{host} is no address of this computer ({error.strerror}): see --host") from error
+        except UnicodeError as error:  # of a name that no computer may have
+            raise CourseError(f"{host} is no address of this computer: see --host") from error
     last = port or PORT + TRIES - 1
     taken = f"{host}:{port} is" if port else f"{host}, ports {PORT} to {last}, are"
     raise CourseError(f"{taken} in use, perhaps by this page: choose another --port")

@@ -160,8 +160,9 @@ def test_a_port_that_is_taken_is_one_line_and_without_one_the_next_is_used(monke
         monkeypatch.setattr(app, "PORT", port)
         with app.open_server("127.0.0.1", None, None) as server:
             assert port < server.server_port < port + app.TRIES
-    assert cli.run(app.main, ["--no-open", "--host", "192.0.2.1"]) == 1
-    assert "see --host" in capsys.readouterr().err
+    for host in ("192.0.2.1", "a..b"):
+        assert cli.run(app.main, ["--no-open", "--host", host]) == 1
+        assert f"{host} is no address of this computer" in capsys.readouterr().err
 
 
 def test_no_model_and_no_npm_are_one_line(tmp_path, monkeypatch, capsys):
