@@ -275,6 +275,11 @@ def test_a_refused_a_silent_and_an_unplugged_microphone_are_told(url, playwright
         page.evaluate("() => window.stream.getTracks()[0].dispatchEvent(new Event('ended'))")
         expect(page.get_by_role("alert")).to_contain_text("unplugged")
         assert page.locator("#state").inner_text() == "Ready"
+        page.get_by_role("button", name="One word").click()
+        page.locator("#microphone").click()
+        expect(page.get_by_role("alert")).to_contain_text("nothing but zeros")  # told again
+        expect(page.locator("#state")).to_have_text("Ready")
+        expect(page.get_by_role("alert")).to_contain_text("nothing but zeros")  # to speak louder would not help
         close(page)
 
 
