@@ -19,7 +19,8 @@ class Capture extends AudioWorkletProcessor {
   }
 
   process([channels]) {
-    if (!this._worker) return true;
+    this._begun ||= channels.length > 0; // a device that starts has nothing yet
+    if (!this._worker || !this._begun) return true;
     const n_frames = channels.length ? channels[0].length : 128;
     for (const channel of channels)
       for (let i = 0; i < n_frames; i++) this._block[this._filled + i] += channel[i] / channels.length;

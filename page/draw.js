@@ -153,7 +153,7 @@ export class LivePicture {
     pins.context.font = "600 13px system-ui, 'DejaVu Sans', sans-serif";
     pins.context.textBaseline = "middle";
     let free = Infinity; // pins stand side by side: the newest first, and older ones where there is room
-    for (const mark of this.marks.toReversed()) {
+    for (const mark of this.marks.slice().reverse()) {
       if (mark.end < this.now - SHOWN_S) continue;
       const [from, to] = [this.place(mark.start, width), this.place(mark.end, width)];
       if (to < from) continue; // over the edge of a sheet that is written over

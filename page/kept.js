@@ -1,12 +1,11 @@
-// Clips that were heard wrongly, kept in this browser with what they were, and saved as a folder of recordings that
-// `python -m utils.prepare --raw my_words` reads.
+// Clips that were heard wrongly, kept in this browser with what they were, and saved as recordings that
+// stand beside those in data/raw/train/audio.
 
 import { concatenate, makeWav } from "./sound.js";
 
 const NAME = "kept";
-export const FOLDER = "my_words";
-const OTHER = "other"; // folder of words that are no command
-const NOISE = "_background_noise_";
+export const ARCHIVE = "my_words.zip";
+const OTHER = "other"; // folder of what is no command
 
 function ask(mode, question) {
   return new Promise((resolve, reject) => {
@@ -39,13 +38,19 @@ export const keep = (label, counts) => ask("readwrite", (store) => store.add({ l
 export const count = () => ask("readonly", (store) => store.count());
 export const forget = () => ask("readwrite", (store) => store.clear());
 
-// All of them in a zip: my_words/right/1f00ab34_nohash_0.wav, ...
+// All of them in a zip: right/1f00ab34_nohash_1.wav, ... The number is one that no other clip of this browser ever has,
+// also after they were forgotten.
 export async function pack() {
-  const clips = await ask("readonly", (store) => store.getAll());
+  let keys;
+  const clips = await ask("readonly", (store) => {
+    keys = store.getAllKeys();
+    return store.getAll();
+  });
   return zip(
-    clips.map(({ label, counts, speaker }, number) => {
-      const folder = { unknown: OTHER, silence: NOISE }[label] ?? label;
-      return { name: `${FOLDER}/${folder}/${speaker}_nohash_${number}.wav`, content: new Uint8Array(makeWav(counts)) };
+    clips.map(({ label, counts, speaker }, i) => {
+      // Silence is cut from half a minute of a room or more: of a second, nothing would be learned.
+      const folder = { unknown: OTHER, silence: OTHER }[label] ?? label;
+      return { name: `${folder}/${speaker}_nohash_${keys.result[i]}.wav`, content: new Uint8Array(makeWav(counts)) };
     }),
   );
 }

@@ -1,19 +1,25 @@
 // The page's side of the worker: each job gets its answer, in order.
 
 export class Listener {
-  constructor(onHeard) {
+  constructor(onHeard, onBroken) {
     this.worker = new Worker("worker.js");
     this.waiting = new Map();
     this.n_jobs = 0;
     this.worker.onmessage = ({ data }) => {
       if (data.kind === "heard") return onHeard(data);
-      const { resolve, reject } = this.waiting.get(data.id);
+      if (data.kind === "broken") return onBroken(data.message);
+      const { resolve, reject } = this.waiting.get(data.id) ?? {};
+      if (!resolve) return; // given up before
       this.waiting.delete(data.id);
       if (data.kind === "done") resolve(data.result);
-      else reject(new Error(data.message));
+      else reject(Object.assign(new Error(data.message), { gone: data.gone }));
     };
     this.worker.onerror = (event) => {
-      for (const { reject } of this.waiting.values()) reject(new Error(event.message || "worker.js cannot be loaded"));
+      const reason = event.message || "worker.js cannot be loaded";
+      const waiting = [...this.waiting.values()];
+      this.waiting.clear();
+      for (const { reject } of waiting) reject(new Error(reason));
+      if (!waiting.length) onBroken(reason);
     };
   }
 

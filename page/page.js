@@ -15,6 +15,7 @@ const MAX_SECONDS = 60;
 const MAX_BYTES = 20e6;
 const LOG_LENGTH = 50;
 const LATE_S = 1; // behind which the page says so
+const SILENT_MS = 2000; // without a word of the worker's, after which the page says so
 const NAMES = { silence: "nothing", unknown: "not a command" };
 
 const percent = (p) => (p < 0.005 ? "under 1 %" : `${Math.round(100 * p)} %`);
@@ -25,12 +26,17 @@ const dark = matchMedia("(prefers-color-scheme: dark)");
 let info; // of the network that answers
 let picture;
 let mode = "live";
+let isReadHere = false; // whether Python on this computer reads what the browser cannot
 let source = null; // the microphone, while it is open
+let listens = false; // whether what the worker hears is of now: it goes on for a moment when the microphone is closed
+let turn = 0; // counts what opens and closes the microphone: what was asked before the last of them is stale
+let pending = 0; // openings, closings and loadings under way
 let history, endpoint, entries = [], heardWords;
 let shownClip = null; // of "one word": {clip, label}
-let deafUntil = 0; // while the page itself plays what would be heard again
+let deaf = []; // from when to when, by the clock, the page itself plays what would be heard again
+let lastCame = 0; // when the worker last told something
 let delays = [];
-const listener = new Listener(onHeard);
+const listener = new Listener(onHeard, onBroken);
 
 // What is said
 
@@ -55,15 +61,33 @@ function rest() {
   document.title = "Spoken commands";
   $("level").firstElementChild.style.width = "0";
   const fault = microphone.findFault();
-  $("microphone").disabled = !info || Boolean(fault);
-  if (fault) setState("No microphone", fault);
+  $("microphone").disabled = !info || Boolean(fault) || pending > 0;
+  if (pending) return; // whose state is shown
+  if (!info) setState("No network", "choose another one below");
+  else if (fault) setState("No microphone", fault);
   else setState("Ready", mode === "live" ? "press the button, or the space bar, and speak" : "press the button and say one word");
 }
+
+// What is served
+
+// A server that does not answer is told from what one answers.
+async function ask(address, settings) {
+  const response = await fetch(address, settings).catch(() => {
+    throw new Error(whatIsGone());
+  });
+  if (response.ok) return response;
+  const isText = response.headers.get("Content-Type")?.startsWith("text/plain"); // a static host's may be a page
+  throw new Error(isText ? await response.text() : `${address}: status ${response.status}`);
+}
+
+const whatIsGone = () => `the server does not answer: ${isReadHere ? "start python app.py again" : "load this page again later"}`;
 
 // Which network
 
 async function start() {
-  const models = await (await fetch("models.json")).json();
+  const { models, reads_sounds } = await (await ask("models.json")).json();
+  // Python reads sounds for the browser only where both are on one computer.
+  isReadHere = reads_sounds && /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
   $("model").replaceChildren(
     ...models.map(({ name, folder, ready }) => {
       const option = new Option(ready ? name : `${name} (to be prepared: half a minute)`, folder);
@@ -75,16 +99,19 @@ async function start() {
   $("starting").hidden = true;
 }
 
-async function choose(folder) {
+// One after the other, so that page and worker have the same one.
+let chosen = Promise.resolve();
+const choose = (folder) => (chosen = chosen.then(() => load(folder)));
+
+async function load(folder) {
+  const hadFocus = document.activeElement === $("model");
+  $("model").disabled = $("threshold").disabled = true; // a rule is that of the network which is there
+  pending++;
   await stop();
-  const before = info;
-  $("microphone").disabled = true;
   const option = [...$("model").options].find(({ value }) => value === folder);
   setState("Starting", `the network ${option.dataset.name} is being loaded`);
   try {
-    const response = await fetch(`${folder}model.json`);
-    if (!response.ok) throw new Error(await response.text());
-    const next = await response.json();
+    const next = await (await ask(`${folder}model.json`)).json();
     await listener.ask("load", { url: new URL(`${folder}model.tflite`, location.href).href, info: next });
     info = next;
     info.folder = folder;
@@ -92,14 +119,14 @@ async function choose(folder) {
     complain("");
     show();
   } catch (error) {
-    const gone = error instanceof TypeError || /fetch/i.test(error.message);
-    const reason = gone ? "the server does not answer: start python app.py again" : error.message;
-    complain(`The network ${option.dataset.name} cannot be used (${reason}).${before ? " The one before still answers." : ""}`);
-    if (before) {
-      $("model").value = before.folder;
-      await listener.ask("load", { url: new URL(`${before.folder}model.tflite`, location.href).href, info: before }).catch(() => {});
-    }
+    const reason = error.gone ? whatIsGone() : error.message;
+    complain(`The network ${option.dataset.name} cannot be used (${reason}).${info ? " The one before still answers." : ""}`);
+    if (info) $("model").value = info.folder;
   }
+  pending--;
+  $("model").disabled = false;
+  $("threshold").disabled = !info;
+  if (hadFocus) $("model").focus();
   rest();
 }
 
@@ -155,7 +182,7 @@ function showThreshold() {
   const often = (x) => (x < 10 ? Number(x.toFixed(1)) : Math.round(x));
   const alarms = [talk && `${often(talk.false_alarms_per_hour)} in talk`, noise && `${often(noise.false_alarms_per_hour)} in noise`];
   $("measured").textContent = talk || noise
-    ? `measured: misses ${missed < 0.005 ? "hardly a word" : `1 word in ${Math.round(1 / missed)}`}; false alarms an hour: ${alarms.filter(Boolean).join(", ")}`
+    ? `measured: misses ${percent(missed)} of words; false alarms an hour: ${alarms.filter(Boolean).join(", ")}`
     : "misses and false alarms were not measured for this network";
 }
 
@@ -165,43 +192,77 @@ async function toggle() {
   if (source) return stop();
   if ($("microphone").disabled) return;
   complain("");
+  muteShown = "";
   $("microphone").disabled = true;
   setState("Asking for the microphone", "your browser may ask you to allow it");
+  const mine = ++turn;
+  pending++;
+  let opened, fault;
   try {
-    source = await microphone.open(async (reason) => {
+    opened = await microphone.open(async (reason) => {
       await stop();
       complain(reason);
     });
-    history = { parts: [], first: 0, n: 0, at: 0 };
-    endpoint = mode === "word" ? new Endpoint() : null;
-    delays = [];
-    picture = new LivePicture(picture.canvases, picture.labels, { still: still.matches });
-    entries.forEach((entry) => (entry.done = true));
-    await listener.ask("listen", { sound: source.sound }, [source.sound]);
+    if (mine === turn) {
+      source = opened;
+      history = { parts: [], first: 0, n: 0, at: 0 };
+      endpoint = mode === "word" ? new Endpoint() : null;
+      delays = [];
+      picture = new LivePicture(picture.canvases, picture.labels, { still: still.matches });
+      entries.forEach((entry) => (entry.done = true));
+      listens = true;
+      lastCame = Date.now();
+      await listener.ask("listen", { sound: source.sound }, [source.sound]);
+    }
   } catch (error) {
-    source?.close();
-    source = null;
-    rest();
-    complain(error.message);
-    return;
+    fault = error;
+  }
+  pending--;
+  if (fault || mine !== turn) {
+    opened?.close();
+    if (mine === turn) {
+      source = null;
+      listens = false;
+      complain(fault.message);
+    }
+    return rest();
   }
   $("microphone").disabled = false;
   $("microphone").setAttribute("aria-pressed", "true");
   $("microphone").querySelector("span").textContent = "Stop";
   document.title = "● listening · Spoken commands";
-  setState("Listening", mode === "live" ? "say a word below, at your own pace" : "say one word");
+  tellListening();
   $("word").textContent = "listening";
 }
 
+const tellListening = () => setState("Listening", mode === "live" ? "say a word below, at your own pace" : "say one word");
+
+// Live, what was said before is heard to its end.
 async function stop() {
+  turn++;
   if (!source) return;
   source.close();
   source = null;
-  entries.forEach((entry) => keepClip(entry, true));
+  pending++;
+  setState("Stopping", "what was said is heard to its end");
   rest();
-  fade();
-  await listener.ask("stop");
+  await listener.ask("stop", { finish: mode === "live" }).catch((error) => complain(error.message));
+  pending--;
+  listens = false;
+  entries.forEach((entry) => keepClip(entry, true));
+  if (!shown) fade();
+  rest();
 }
+
+async function onBroken(reason) {
+  await stop();
+  complain(`Listening has failed (${reason}): press the button again, or load this page again.`);
+}
+
+setInterval(() => {
+  if (source && listens && Date.now() - lastCame > SILENT_MS)
+    complainOnce("No sound has come for two seconds: the microphone may be gone, or the computer too busy.");
+}, 500);
 
 function soundBetween(first, end) {
   const whole = concatenate(history.parts, Int16Array);
@@ -212,7 +273,8 @@ function soundBetween(first, end) {
 const clockOf = (sample) => history.at - ((history.n - sample) / RATE) * 1e3;
 
 function onHeard({ steps, counts, frames, at, behind_s, lost_s, sound_s, busy_ms, muted }) {
-  if (!source) return;
+  if (!listens) return;
+  lastCame = Date.now();
   history.parts.push(counts);
   history.n += counts.length;
   history.at = at;
@@ -224,13 +286,14 @@ function onHeard({ steps, counts, frames, at, behind_s, lost_s, sound_s, busy_ms
   picture.now = history.n / RATE;
   for (const step of steps) {
     picture.addStep(step.step, step.smoothed, info.rule.threshold);
-    if (Date.now() < deafUntil) continue;
+    const said = clockOf(step.step * info.step_s * RATE);
+    if (deaf.some(({ from, until }) => said > from && said < until)) continue;
     if (step.heard) addEntry({ kind: "heard", ...step.heard });
     else if (rising) follow(step);
     if (step.near) addEntry(step.near);
   }
   for (const entry of entries) keepClip(entry);
-  $("lost").textContent = lost_s < 0.05 ? "no sound lost" : `${lost_s.toFixed(1)} s of sound lost: the computer is too busy`;
+  $("lost").textContent = lost_s < 0.05 ? "no sound lost" : `${lost_s.toFixed(1)} s of sound lost: the computer may be too busy`;
   $("lost").className = lost_s < 0.05 ? "fine" : "bad";
   // For tests and measurements, which read what people need not.
   Object.assign(document.body.dataset, { lost: lost_s, sound: sound_s, busy: busy_ms, behind: behind_s });
@@ -398,10 +461,17 @@ async function hearOneWord(counts) {
   endpoint = new Endpoint(); // what comes until the microphone is closed
   const counts_heard = soundBetween(found.start, found.end);
   const ended = clockOf(found.word_end);
-  await stop();
-  if (found.none) return complain("No word was heard: speak a little louder, or nearer to the microphone, and try again.");
-  await answer({ counts: counts_heard });
-  $("answer").dataset.late = (Date.now() - ended) / 1e3;
+  const stopped = stop();
+  if (found.none) {
+    await stopped;
+    return muteShown || complain("No word was heard: speak a little louder, or nearer to the microphone, and try again.");
+  }
+  try {
+    await answer({ counts: counts_heard }); // without waiting for what is closed
+    $("answer").dataset.late = (Date.now() - ended) / 1e3;
+  } catch (error) {
+    complain(`The word cannot be answered (${error.message}): load this page again.`);
+  }
 }
 
 async function answer(sound) {
@@ -411,6 +481,7 @@ async function answer(sound) {
   const sure = row[best] >= info.sure;
   const [first, second] = [best, next].map((i) => `${nameOf(info.labels[i])} ${percent(row[i])}`);
   const word = sure ? nameOf(info.labels[best]) : "not sure";
+  Object.assign($("clip_wrong"), { textContent: "wrong?", disabled: false });
   const text = sure ? `${nameOf(info.labels[best])}, ${percent(row[best])}. Next: ${second}` : `Perhaps ${first}, or ${second}.`;
   $("answer_word").textContent = word;
   $("answer_text").textContent = text;
@@ -439,7 +510,8 @@ async function hearFile(file) {
   }
 }
 
-// A sound file as {waveform, rate}: by the browser at the file's own rate, or by Python, where that serves the page.
+// A sound file as {waveform, rate}: by the browser at the file's own rate, or by Python, where that serves the page on
+// this computer.
 async function readFile(file) {
   if (!file.size) throw new Error("empty file");
   if (file.size > MAX_BYTES) throw new Error(`larger than ${MAX_BYTES / 1e6} MB`);
@@ -458,10 +530,8 @@ async function decode(bytes) {
     const buffer = await new OfflineAudioContext(1, 1, rate).decodeAudioData(bytes.slice(0));
     return { channels: Array.from({ length: buffer.numberOfChannels }, (_, i) => buffer.getChannelData(i)), rate };
   } catch {
-    const response = await fetch("sound", { method: "POST", body: bytes }).catch(() => null);
-    if (response?.status === 422) throw new Error(await response.text());
-    if (!response?.ok) throw new Error("this browser knows no such sound (convert it with ffmpeg -i FILE FILE.wav)");
-    return readWav(await response.arrayBuffer());
+    if (!isReadHere) throw new Error("this browser knows no such sound (convert it with ffmpeg -i FILE FILE.wav)");
+    return readWav(await (await ask("sound", { method: "POST", body: bytes })).arrayBuffer());
   }
 }
 
@@ -469,25 +539,30 @@ async function playExample(word) {
   await stop();
   complain("");
   try {
-    const response = await fetch(`${info.folder}examples/${encodeURIComponent(word)}.wav`);
-    if (!response.ok) throw new Error(await response.text());
+    const response = await ask(`${info.folder}examples/${encodeURIComponent(word)}.wav`);
     const { channels } = readWav(await response.arrayBuffer());
     const counts = toCounts(channels[0]);
     play_(counts);
     await answer({ counts });
   } catch (error) {
-    const gone = error instanceof TypeError;
-    complain(`The example cannot be played (${gone ? "the server does not answer: start python app.py again" : error.message}).`);
+    complain(`The example cannot be played (${error.message}).`);
   }
 }
 
-let player;
+let player, playing;
 function play_(counts) {
   player?.pause();
   const url = URL.createObjectURL(new Blob([makeWav(counts)], { type: "audio/wav" }));
   player = new Audio(url);
   player.onended = player.onerror = () => URL.revokeObjectURL(url);
-  deafUntil = Date.now() + 1e3 * (counts.length / RATE + 1);
+  const now = Date.now();
+  const until = now + 1e3 * (counts.length / RATE + 1);
+  deaf = [...deaf.filter((part) => part.until > now - 1e3 * HISTORY_S), { from: now, until }];
+  if (source) {
+    setState("Playing", "not listening while it plays");
+    clearTimeout(playing);
+    playing = setTimeout(() => source && tellListening(), until - now);
+  }
   player.play().catch(() => complain("This browser plays no sound: look at its settings, and at the loudspeaker."));
 }
 
@@ -522,7 +597,7 @@ async function askWhat(clip, button) {
 async function showKept() {
   const n = await kept.count().catch(() => 0);
   $("kept").hidden = !n;
-  $("kept").firstElementChild.textContent = `${n} ${n === 1 ? "clip" : "clips"} kept in this browser, to learn from:`;
+  $("kept").firstElementChild.textContent = `${n} ${n === 1 ? "clip" : "clips"} kept in this browser:`;
 }
 
 function save(content, name) {
@@ -562,14 +637,11 @@ $("threshold").oninput = () => {
 $("file").onchange = () => {
   const [file] = $("file").files;
   $("file").value = ""; // so that the same file can be chosen again
-  if (file) hearFile(file);
+  if (file && info) hearFile(file);
 };
 $("clip_play").onclick = () => play_(shownClip.counts);
-$("clip_wrong").onclick = () => {
-  $("clip_wrong").disabled = false;
-  askWhat(shownClip.clip, $("clip_wrong"));
-};
-$("kept_save").onclick = async () => save(await kept.pack(), `${kept.FOLDER}.zip`);
+$("clip_wrong").onclick = () => askWhat(shownClip.clip, $("clip_wrong"));
+$("kept_save").onclick = async () => save(await kept.pack(), kept.ARCHIVE);
 $("kept_forget").onclick = async () => {
   await kept.forget();
   showKept();
@@ -607,5 +679,5 @@ markHertz(document.querySelector("#live .hertz"));
 showKept();
 start().catch((error) => {
   $("starting").hidden = true;
-  complain(`The page cannot start (${error.message}): start python app.py, and load this page again.`);
+  complain(`The page cannot start (${error.message}).`);
 });

@@ -11,8 +11,8 @@
   var simd = new Uint8Array([0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11]);
   if (typeof WebAssembly !== "object" || !WebAssembly.validate(simd)) {
     starting.textContent =
-      "This browser has no WebAssembly SIMD, which the network runs on. Chrome and Edge from 91, Firefox from 89 and " +
-      "Safari from 16.4 have it: update yours, or run python predict.py --listen.";
+      "This browser has no WebAssembly SIMD, which the network runs on. Chrome and Edge from 92, Firefox from 114 and " +
+      "Safari from 16.4 have all that this page needs: update yours.";
     return;
   }
   import("./page.js").catch(function (error) {

@@ -9,11 +9,17 @@ const DRIFT = 5e-4; // by which the clocks of page and device may differ
 const AT_ONCE = 8; // windows between two messages to the page, when much sound waits
 
 let runtime, network, model, session;
+const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
 
 async function loadNetwork({ url, info }) {
   const [{ loadLiteRt, loadAndCompile }] = await parts;
-  const response = await fetch(url);
-  if (!response.ok) throw new Error((await response.text()) || `${url}: ${response.status}`);
+  const response = await fetch(url).catch((error) => {
+    throw Object.assign(error, { gone: true });
+  });
+  if (!response.ok) {
+    const isText = response.headers.get("Content-Type")?.startsWith("text/plain");
+    throw new Error(isText ? await response.text() : `${url}: status ${response.status}`);
+  }
   const bytes = new Uint8Array(await response.arrayBuffer());
   if (!runtime) {
     const address = (name) => new URL(`runtime/${name}`, location.href).href;
@@ -26,18 +32,20 @@ async function loadNetwork({ url, info }) {
   }
   await runtime;
   const compiled = await loadAndCompile(bytes, { accelerator: "wasm", cpuOptions: { numThreads: 1 } });
-  network?.delete();
-  [network, model] = [compiled, info];
-  const { length } = await answer(new Float32Array(16000));
-  if (length !== info.labels.length)
+  const { length } = await answer(new Float32Array(16000), compiled);
+  if (length !== info.labels.length) {
+    compiled.delete();
     throw new Error(`${info.name} lists ${info.labels.length} labels, and its network has ${length}`);
+  }
+  network?.delete(); // the one before answers until this one can
+  [network, model] = [compiled, info];
 }
 
 // Probabilities of a second.
-async function answer(waveform) {
+async function answer(waveform, by = network) {
   const { Tensor } = (await parts)[0];
   const input = new Tensor(waveform, [16000, 1]);
-  const [output] = await network.run(input);
+  const [output] = await by.run(input);
   const row = Float32Array.from(output.toTypedArray());
   input.delete();
   output.delete();
@@ -56,13 +64,19 @@ class Session {
     this.waiting_s = this.sound_s = this.missing_s = this.quiet_s = this.busy_ms = this.lost_s = 0;
     this.step = model.step_s * sound.RATE;
     if (input instanceof MessagePort) input.onmessage = ({ data }) => this.receive(data);
-    else this.read(input.getReader());
+    else this.reading = this.read(input.getReader()).catch((error) => this.fail(error));
+  }
+
+  fail(error) {
+    if (this !== session) return;
+    session = null;
+    postMessage({ kind: "broken", message: String(error?.message ?? error) });
   }
 
   async read(reader) {
     for (;;) {
       const { value, done } = await reader.read();
-      if (done || this !== session) return reader.cancel();
+      if (done || this !== session) return done || reader.cancel();
       const channels = Array.from({ length: value.numberOfChannels }, (_, planeIndex) => {
         const samples = new Float32Array(value.numberOfFrames);
         value.copyTo(samples, { planeIndex, format: "f32-planar" });
@@ -75,6 +89,7 @@ class Session {
   }
 
   receive(block) {
+    this.came = performance.now();
     this.queue.push(block);
     this.waiting_s += block.samples.length / block.rate;
     this.keepTime(block);
@@ -110,14 +125,34 @@ class Session {
     return this.waiting_s * sound.RATE >= sound.SECOND - this.samples.length;
   }
 
-  async hear() {
-    if (this.hearing) return;
-    this.hearing = true;
-    while (this.isDue && this === session) {
+  hear() {
+    const end = () => (this.hearing = null);
+    this.hearing ??= this.hearDue().catch((error) => this.fail(error)).then(end);
+  }
+
+  async hearDue() {
+    while ((this.isDue || (this.isLast && this.queue.length)) && this === session) {
       await this.hearSome();
-      await new Promise((resume) => setTimeout(resume)); // lets in what has come meanwhile
+      await pause(); // lets in what has come meanwhile
     }
-    this.hearing = false;
+  }
+
+  // Hears out what the device, which is closed now, has given: as utils.stream.Stream.finish, with silence after it.
+  async finish() {
+    const asked = performance.now();
+    let isOver = false;
+    this.reading?.then(() => (isOver = true));
+    // A port does not say when it has given all.
+    const patience = this.reading ? 2000 : 100;
+    while (!isOver && performance.now() - Math.max(asked, this.came ?? 0) < patience) await pause(10);
+    this.isLast = true;
+    const at = (this.queue.at(-1)?.at ?? this.at ?? Date.now()) + 500;
+    this.queue.push({ samples: new Float32Array(this.sound.SECOND / 2), rate: this.sound.RATE, at });
+    this.waiting_s += 0.5;
+    do {
+      this.hear();
+      await this.hearing;
+    } while (this.queue.length && this === session);
   }
 
   // What waits, or as much of it as the page should see next.
@@ -130,8 +165,9 @@ class Session {
       const { samples, rate, at } = this.queue.shift();
       this.waiting_s -= samples.length / rate;
       this.at = at;
+      const rest = rate === this.rate ? [] : (this.resampler?.finish() ?? []); // of what came at another rate
       if (rate !== this.rate) [this.rate, this.resampler] = [rate, new sound.Resampler(rate)];
-      const counts = sound.toCounts(this.resampler.push(samples));
+      const counts = sound.toCounts(sound.concatenate([rest, this.resampler.push(samples)], Float32Array));
       arrived.push(counts);
       this.quiet_s = samples.every((x) => x === 0) ? this.quiet_s + samples.length / rate : 0;
       this.samples = sound.concatenate([this.samples, counts], Int16Array);
@@ -176,7 +212,8 @@ const jobs = {
     return {};
   },
 
-  async stop() {
+  async stop({ finish }) {
+    if (finish) await session?.finish();
     if (session?.input instanceof MessagePort) session.input.close();
     session = null;
     return {};
@@ -208,7 +245,7 @@ onmessage = ({ data }) => {
     try {
       postMessage({ kind: "done", id: data.id, result: await jobs[data.job](data) });
     } catch (error) {
-      postMessage({ kind: "failed", id: data.id, message: String(error?.message ?? error) });
+      postMessage({ kind: "failed", id: data.id, message: String(error?.message ?? error), gone: error?.gone });
     }
   });
 };

