@@ -282,8 +282,8 @@ def make_card(run, made):
 def _quiet_table(rows):
     """What :mod:`benchmarks.quiet` has measured of a network, as a table; or that it has not."""
     if not rows:
-        return "not measured for this network."
-    lines = ["\n\n| | of | | 95 % interval |\n| --- | --- | --- | --- |"]
+        return ": not measured for this network."
+    lines = [":\n\n| | of | | 95 % interval |\n| --- | --- | --- | --- |"]
     for row in rows:
         if (key := next((key for key in QUIET_NUMBERS if key in row), None)) and "curve" not in row:
             low, high = row.get("interval") or (None, None)
@@ -300,8 +300,8 @@ def _size(path):
 QUIET = "quiet.json"  # in the folder of a network: a list of the rows of benchmarks.quiet
 QUIET_NUMBERS = {  # what a row has, and what it is
     "called_a_command": "called a command",
-    "false_alarms_per_hour": "false alarms an hour",
     "matched": "matched",
+    "false_alarms_per_hour": "false alarms an hour",
     "accuracy": "right",
 }
 CARD = """# Model card: spoken commands, `{model}`
@@ -331,7 +331,7 @@ Commons BY 4.0: volunteers, mostly speakers of English, on their own laptops and
 
 **Not sure**: an answer with a probability below {sure} is to be taken as *not sure*, as `predict.py` and the page do.
 
-**Where no command is said** (`python -m benchmarks.quiet`): {quiet}
+**Where no command is said** (`python -m benchmarks.quiet`){quiet}
 
 **Limits**: single words of that data's kind: English, one second, one speaker close to a microphone. Far speech and
 other languages were not measured. Words that sound like a command, such as *guess* and *load*, are often taken for it.
