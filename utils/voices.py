@@ -28,7 +28,7 @@ from utils.labels import KEYWORDS, LABELS, OTHER_WORDS, SILENCE, label_of
 SPEAKERS = 100  # in train/audio, each says all thirty words once
 TEST_SPEAKERS = 30  # further ones, in test/audio
 TEST_CLIPS = 300
-EXAMPLE_SPEAKER = 440  # beyond the others; chosen because the network in pretrained/ understands every example
+EXAMPLE_SPEAKER = 156  # beyond the others; chosen because the network in pretrained/ understands every example
 NOISE_SECONDS = 64
 SEED = 220788
 NAME = "built-in voices"
