@@ -52,7 +52,6 @@ _DEFAULT = Recipe(
     cosine=True,
     weight_decay=0.01,
     label_smoothing=0.1,
-    strength=Augmentation(endless_noise=True),
 )
 RECIPES = {
     "default": _DEFAULT,
