@@ -23,7 +23,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, corpus, evaluation, files
+from utils import audio, cli, corpus, evaluation, files, trained
 from utils.cli import BadUse, CourseError
 from utils.labels import SILENCE
 
@@ -281,22 +281,20 @@ def load_recogniser(folder):
     """The model of a run folder; which one it is, if none was named and there is no run."""
     from utils import recogniser  # TensorFlow takes seconds to import, and is not needed to refuse a bad call
 
-    if not folder and recogniser.find_folder() == recogniser.PRETRAINED:
-        own = next((f" (--model {path} is yours)" for path in recogniser.list_folders()[:-1]), "")
+    if not folder and trained.find_folder() == trained.PRETRAINED:
+        own = next((f" (--model {path} is yours)" for path in trained.list_folders()[:-1]), "")
         print(f"no run in runs/latest: the network in pretrained/ answers, see its README.md{own}", file=sys.stderr)
     return recogniser.load(folder)
 
 
 def print_answers(recogniser, paths, said, as_json):
     """A line for each file; how many could not be read."""
-    from utils.trained import SURE
-
     unread = 0
     for path, label, probability, reason in recognise(recogniser, cli.progress(paths, desc="recognising", unit="clip")):
         if reason:
             unread += 1
             print(cli.printable(f"{path}: not read, {reason}"), file=sys.stderr)
-        is_sure = probability >= SURE
+        is_sure = probability >= trained.SURE
         if as_json:
             answer = {"file": str(path), **({"said": path.parent.name} if said else {}), "label": label}
             known = {"error": reason} if reason else {"probability": probability, "sure": is_sure}

@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli, datasets, export, files, models, recogniser, runs, training, web
+from utils import cli, datasets, export, files, models, recogniser, runs, trained, training, web
 
 HOW = """
 **Made by** `python train_keras.py {flags}`, then
@@ -22,7 +22,7 @@ HOW = """
 network answers {same:.2%} of the validation clips as before. `predict.py` and `app.py` take it where there is no run.
 `model_float.tflite` is the same network for browsers, front end included: the page runs it (`python app.py`).
 """
-KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md", web.FLOAT, export.QUIET))
+KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md", web.FLOAT, trained.QUIET))
 ROOT = Path(__file__).parents[1]
 
 
@@ -34,7 +34,7 @@ def main(arguments=None):
     options = parser.parse_args(arguments)
     run = Path(options.run)
     model = models.load_model(run / "model.keras")
-    with files.new_folder(recogniser.PRETRAINED, KIND) as folder:
+    with files.new_folder(trained.PRETRAINED, KIND) as folder:
         for name in ("config.json", "labels.txt", "result.json"):
             shutil.copy(run / name, folder)
         recogniser.save_half(folder, model)
@@ -53,10 +53,10 @@ def main(arguments=None):
         command = [sys.executable, "-m", "benchmarks.quiet", "--json", "--model", str(folder)]
         command += ["--noises", options.noises] if options.noises else []
         measured = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
-        files.write_json(folder / export.QUIET, [json.loads(line) for line in measured.splitlines()])
-        card = export.make_card(folder, [folder / recogniser.HALF_WEIGHTS, folder / web.FLOAT])
+        files.write_json(folder / trained.QUIET, [json.loads(line) for line in measured.splitlines()])
+        card = export.make_card(folder, [folder / trained.HALF_WEIGHTS, folder / web.FLOAT])
         files.write_text(folder / "README.md", card.rstrip("\n") + "\n" + how)
-    print("".join(f"{path.name}: {path.stat().st_size:,} bytes\n" for path in sorted(recogniser.PRETRAINED.iterdir())))
+    print("".join(f"{path.name}: {path.stat().st_size:,} bytes\n" for path in sorted(trained.PRETRAINED.iterdir())))
 
 
 if __name__ == "__main__":

@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import make_parser, measure, peak_mb
-from utils import audio, cli, voices
+from utils import audio, cli, trained, voices
 from utils.corpus import LISTS, NOISE_FOLDER
 from utils.labels import KEYWORDS, OTHER_WORDS
 
@@ -71,7 +71,7 @@ def hear_an_hour(minute):
     """Feed a minute again and again: seconds, growth of memory in MB, words a minute; CourseError if they drift."""
     from utils import recogniser, stream  # not before: a process has its parent's memory for its own peak
 
-    listener, heard, early = stream.Stream(recogniser.load(recogniser.PRETRAINED)), [], 0
+    listener, heard, early = stream.Stream(recogniser.load(trained.PRETRAINED)), [], 0
     started = time.perf_counter()
     for number in range(MINUTES):
         heard.append([(word.label, word.seconds - 60 * number) for word in listener.feed(minute)])

@@ -41,7 +41,6 @@ THRESHOLDS = np.arange(0.05, 0.96, 0.05).round(2)
 GRID = {
     "threshold": np.arange(0.06, 0.51, 0.04).round(2),
     "smoothing_s": (0.4, 0.6, 0.8),
-    "refractory_s": (1.0,),
     "veto": (0.0, 1.0, 1.5, 2.0),
     "veto_s": (0.8, 1.2, 1.4),
 }
@@ -267,13 +266,13 @@ def main(arguments=None):
             print(json.dumps(row), flush=True)
             return
         number = next(row[key] for key in NUMBERS if key in row)
-        low, high = row.get("interval", (float("nan"), float("nan")))
+        bounds = "({:.3f} to {:.3f})".format(*row["interval"]) if "interval" in row else ""
         what = row.get("by_kind") or row.get("by_word") or row.get("rule") or {}
         most = len(what) if "rule" in row else 3
         worst = ", ".join(
             f"{name} {value:.3g}" for name, value in sorted(what.items(), key=lambda p: -p[1])[:most] if value
         )
-        print(f"{row['row']:34}{row['material']:34}{number:8.3f}  ({low:.3f} to {high:.3f})  {worst}", flush=True)
+        print(f"{row['row']:34}{row['material']:34}{number:8.3f}  {bounds:20}  {worst}", flush=True)
 
     # Seconds alone.
     noises = {"background recordings": (clips[said == SILENCE], ["background"] * int(np.sum(said == SILENCE)))}

@@ -56,7 +56,7 @@ def test_built_in_voices_from_nothing_to_a_submission(tmp_path):
     assert "built-in voices (files " in run(folder, str(ROOT / "train_keras.py"))
     run(folder, str(ROOT / "predict.py"), "--submission", "submission.csv")
     accuracy = accuracy_of(folder / "data/raw/voices_solution.csv", folder / "submission.csv")
-    assert accuracy > 0.4  # chance is 1/12; unknown words and voices are new
+    assert accuracy > 0.5  # chance is 1/12; unknown words and voices are new
 
 
 @pytest.mark.recordings

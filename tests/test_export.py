@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from conftest import check_refused, tree
 
-from utils import audio, cli, datasets, export, prepare, recogniser
+from utils import audio, cli, datasets, export, prepare, recogniser, trained
 from utils.cli import CourseError
 from utils.quiet import tf
 
@@ -19,7 +19,7 @@ def made(voices_raw, tmp_path_factory):
     """A run folder with the network that comes with the course, exported to everything; arrays of voices."""
     folder = tmp_path_factory.mktemp("export")
     run, data = folder / "run", folder / "main" / "preprocessed"
-    shutil.copytree(recogniser.PRETRAINED, run)
+    shutil.copytree(trained.PRETRAINED, run)
     prepare.prepare(voices_raw, folder / "main", folder / "sample")
     kinds = [*export.NAMES]
     assert cli.run(export.main, [str(run), "--to", *kinds, "--path_to_data", str(data)]) == 0
@@ -47,8 +47,8 @@ def test_a_file_answers_what_the_network_answers(kind, made, clips):
 
 @pytest.mark.slow
 def test_the_file_for_browsers_that_comes_with_the_course_is_its_network(clips):
-    exported = export.open_exported(recogniser.PRETRAINED / "model_float.tflite")(clips)
-    np.testing.assert_allclose(exported, recogniser.load(recogniser.PRETRAINED)(clips), atol=1e-4)
+    exported = export.open_exported(trained.PRETRAINED / "model_float.tflite")(clips)
+    np.testing.assert_allclose(exported, recogniser.load(trained.PRETRAINED)(clips), atol=1e-4)
 
 
 @pytest.mark.slow
@@ -89,7 +89,7 @@ def test_a_prize_that_is_missed_is_told(made, monkeypatch):
 def test_the_float_file_answers_what_the_network_answers(tmp_path):
     """The slow tests try the others, which begin from the same graph or take long to convert."""
     run = tmp_path / "run"
-    shutil.copytree(recogniser.PRETRAINED, run)
+    shutil.copytree(trained.PRETRAINED, run)
     sounds = np.random.default_rng(0).normal(0, 0.1, (8, audio.CLIP_SAMPLES)).astype(np.float32)
     exported = export.open_exported(export.export(run, "float"))
     np.testing.assert_allclose(exported(sounds), recogniser.load(run)(sounds), atol=1e-4)
@@ -98,7 +98,7 @@ def test_the_float_file_answers_what_the_network_answers(tmp_path):
 @pytest.mark.slow
 def test_a_conversion_that_fails_leaves_the_old_file(tmp_path):
     run = tmp_path / "run"
-    shutil.copytree(recogniser.PRETRAINED, run)
+    shutil.copytree(trained.PRETRAINED, run)
     (run / "export").mkdir()
     (run / "export" / export.NAMES["float"]).write_bytes(b"\0\0\0\0TFL3 exported before")
     (run / "weights.npz").write_bytes(b"PK torn")
@@ -111,7 +111,7 @@ def test_a_conversion_that_fails_leaves_the_old_file(tmp_path):
 def test_a_model_file_that_could_run_code_is_refused(tmp_path):
     np.savez(tmp_path / "weights.npz", weight_0=np.array([print], dtype=object))
     for name in ("config.json", "labels.txt"):
-        shutil.copy(recogniser.PRETRAINED / name, tmp_path)
+        shutil.copy(trained.PRETRAINED / name, tmp_path)
     with pytest.raises(CourseError, match="not safe to read"):
         recogniser.load(tmp_path)
 
@@ -128,7 +128,7 @@ def test_bad_use_is_one_line(arguments, line, capsys):
     ("arguments", "line"),
     [
         (["nowhere"], "nowhere holds no model"),
-        ([str(recogniser.PRETRAINED), "--path_to_data", "nowhere"], "nowhere"),
+        ([str(trained.PRETRAINED), "--path_to_data", "nowhere"], "nowhere"),
     ],
 )
 def test_a_missing_run_or_data_is_one_line(arguments, line, tmp_path, monkeypatch, capsys):

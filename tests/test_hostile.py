@@ -19,7 +19,7 @@ from conftest import PATIENCE, free_ports
 
 import predict
 import train_keras
-from utils import audio, cli, export, recogniser, runs
+from utils import audio, cli, export, recogniser, runs, trained
 from utils.labels import LABELS
 from utils.quiet import keras, tf
 
@@ -232,4 +232,4 @@ def test_servers_of_the_makefile_listen_on_this_computer_alone(tmp_path):
 
 
 def test_the_network_of_the_course_is_read(folder):
-    assert recogniser.load(recogniser.PRETRAINED).labels == LABELS
+    assert recogniser.load(trained.PRETRAINED).labels == LABELS

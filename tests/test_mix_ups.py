@@ -28,6 +28,7 @@ from utils import (
     recogniser,
     runs,
     strategies,
+    trained,
     training,
     voices,
 )
@@ -119,7 +120,7 @@ def test_a_resumed_script_takes_no_step_too_many_and_no_other_labels(script, fol
 
 
 def test_files_of_a_run_are_made_and_scored_with_its_own_labels(folder, capsys):
-    shutil.copytree(recogniser.PRETRAINED, folder / "run")
+    shutil.copytree(trained.PRETRAINED, folder / "run")
     before = tree(folder / "run")
     for labels in (LABELS[::-1], MINE):
         make_store(labels)
@@ -131,7 +132,7 @@ def test_files_of_a_run_are_made_and_scored_with_its_own_labels(folder, capsys):
 
 
 def save_half(path):
-    shutil.copytree(recogniser.PRETRAINED, path, dirs_exist_ok=True)
+    shutil.copytree(trained.PRETRAINED, path, dirs_exist_ok=True)
 
 
 def save_keras(path):
@@ -351,7 +352,7 @@ def test_who_names_a_folder_above_or_below_the_arrays_is_told(folder):
 
 def test_a_run_is_found_by_its_model_and_hinted_at_by_its_name(folder, capsys):
     run = folder / "runs" / "demo"
-    shutil.copytree(recogniser.PRETRAINED, run)
+    shutil.copytree(trained.PRETRAINED, run)
     assert recogniser.load("runs/demo/weights.npz").folder == Path("runs/demo")
     for name in ("demo", "runs/demo/export", "runs/demo/best/weights.npz"):
         with pytest.raises(cli.CourseError, match=r"holds no model: did you mean runs.demo\?"):
@@ -360,7 +361,7 @@ def test_a_run_is_found_by_its_model_and_hinted_at_by_its_name(folder, capsys):
         assert "did you mean runs" in one_line(app.main, ["--model", name], capsys)
     with pytest.raises(cli.CourseError, match=r"did you mean runs.demo\?"):
         training.load_teacher("demo", make_store(LABELS)["train"])
-    assert recogniser.find_folder() == recogniser.PRETRAINED
+    assert trained.find_folder() == trained.PRETRAINED
 
 
 def test_a_teacher_is_found_by_its_model(folder):
@@ -401,7 +402,7 @@ def test_a_submission_of_other_clips_than_the_sample_names_is_told(clips, lines,
 def test_labels_are_part_of_what_a_submission_is_gone_on_with(folder):
     found = []
     for labels in (LABELS, LABELS[::-1]):
-        shutil.copytree(recogniser.PRETRAINED, "run", dirs_exist_ok=True)
+        shutil.copytree(trained.PRETRAINED, "run", dirs_exist_ok=True)
         Path("run/labels.txt").write_text("\n".join(labels), encoding="utf-8")
         found.append(recogniser.load("run").fingerprint)
     assert found[0] != found[1]

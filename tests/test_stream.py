@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 import predict
-from utils import audio, cli, features, recogniser, stream, voices
+from utils import audio, cli, features, recogniser, stream, trained, voices
 from utils.labels import LABELS, SILENCE
 
 WORDS = ("yes", "right", "on", "left")
@@ -18,7 +18,7 @@ WORDS = ("yes", "right", "on", "left")
 @pytest.fixture(scope="module")
 def model():
     """The network that comes with the course."""
-    return recogniser.load(recogniser.PRETRAINED)
+    return recogniser.load(trained.PRETRAINED)
 
 
 @pytest.fixture(scope="module")
@@ -211,7 +211,7 @@ def test_predict_prints_each_word_of_a_long_recording_with_its_time(tmp_path, mo
 def test_what_is_no_sound_is_one_line(name, line, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     (tmp_path / "text.wav").write_text("not sound " * 100)
-    assert cli.run(predict.main, ["--stream", name, "--model", str(recogniser.PRETRAINED)]) == 1
+    assert cli.run(predict.main, ["--stream", name, "--model", str(trained.PRETRAINED)]) == 1
     error = capsys.readouterr().err
     assert f"{name}" in error
     assert line in error
@@ -252,7 +252,7 @@ def test_the_microphone_is_heard_block_by_block(tmp_path, monkeypatch, capsys, s
 def test_without_a_microphone_one_line_says_what_to_do(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setitem(sys.modules, "sounddevice", None)
-    assert cli.run(predict.main, ["--listen", "--model", str(recogniser.PRETRAINED)]) == 1
+    assert cli.run(predict.main, ["--listen", "--model", str(trained.PRETRAINED)]) == 1
     assert "pip install --group microphone" in capsys.readouterr().err
 
 

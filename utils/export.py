@@ -271,7 +271,7 @@ def make_card(run, made):
         labels=", ".join(trained.read_labels(run)),
         files="\n".join(f"| `{path.name}` | {_size(path):,} |" for path in made),
         sure=trained.SURE,
-        quiet=_quiet_table(files.read_json(run / QUIET)),
+        quiet=_quiet_table(files.read_json(run / trained.QUIET)),
         scores="\n".join(
             f"| {label} | {score['precision']:.3f} | {score['recall']:.3f} |"
             for label, score in result.get("per_label", {}).items()
@@ -297,7 +297,6 @@ def _size(path):
     return sum(file.stat().st_size for file in inside if file.is_file())
 
 
-QUIET = "quiet.json"  # in the folder of a network: a list of the rows of benchmarks.quiet
 QUIET_NUMBERS = {  # what a row has, and what it is
     "called_a_command": "called a command",
     "matched": "matched",

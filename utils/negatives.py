@@ -19,7 +19,7 @@ from utils.labels import SILENCE, UNKNOWN
 SHARES = {SILENCE: 0.55, UNKNOWN: 0.45}
 LEVELS_DB = {SILENCE: (-70.0, -6.0), UNKNOWN: (-40.0, -10.0)}  # of full scale: the power of a clip
 SEED = 220788
-VERSION = 1  # of what is made: arrays of another version are made anew
+VERSION = 2  # of what is made: arrays of another version are made anew
 BLOCK = 128  # clips that a process makes at a time
 WORTH_BLOCKS = 4  # fewer are not worth starting processes
 SPACE_SPARE = 2e6  # bytes, for names and hashes

@@ -6,22 +6,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, files, models, modules, runs
+from utils import audio, files, models, modules, runs, trained
 from utils.cli import CourseError
 from utils.features import N_FRAMES, N_MELS
 from utils.quiet import tf
-from utils.trained import (  # noqa: F401 what others look for here
-    HALF_WEIGHTS,
-    LATEST,
-    MODELS,
-    PRETRAINED,
-    SURE,
-    find_folder,
-    find_model,
-    list_folders,
-    no_model,
-    read_labels,
-)
 
 
 class Recogniser:
@@ -51,7 +39,7 @@ class Recogniser:
     @functools.cached_property
     def fingerprint(self):
         """Twelve hex digits that name the model's files and labels."""
-        path = find_model(self.folder)
+        path = trained.find_model(self.folder)
         whole = hashlib.sha256("\n".join(self.labels).encode())
         for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
             if file.is_file():
@@ -77,7 +65,7 @@ def load(folder=None):
     Parameters
     ----------
     folder : str or Path, optional
-        See :func:`find_folder`.
+        See :func:`trained.find_folder`.
 
     Returns
     -------
@@ -88,11 +76,11 @@ def load(folder=None):
     CourseError
         If the folder holds no model, a damaged one, or one whose labels do not fit.
     """
-    folder = find_folder(folder)
-    labels = read_labels(folder)
-    path = find_model(folder)
+    folder = trained.find_folder(folder)
+    labels = trained.read_labels(folder)
+    path = trained.find_model(folder)
     if path is None:
-        raise no_model(folder)
+        raise trained.no_model(folder)
     with models.reading(path):
         logits, network = _LOADERS[path.name](path, labels)
     return Recogniser(folder, labels, logits, network)
@@ -119,7 +107,7 @@ def _read_name(path):
 def save_half(folder, model):
     """Keep a model's weights in 16 bits; the folder's config.json names the model."""
     weights = {f"weight_{index}": weight.astype(np.float16) for index, weight in enumerate(model.get_weights())}
-    np.savez(Path(folder) / HALF_WEIGHTS, **weights)
+    np.savez(Path(folder) / trained.HALF_WEIGHTS, **weights)
 
 
 def _parts(model):
@@ -137,4 +125,4 @@ def _load_saved_model(path, labels):
     return modules.Recogniser(network), network if modules.takes_log_mel(network) else None
 
 
-_LOADERS = dict(zip(MODELS, (_load_keras, _load_saved_model, _load_half)))
+_LOADERS = dict(zip(trained.MODELS, (_load_keras, _load_saved_model, _load_half)))

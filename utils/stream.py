@@ -20,7 +20,8 @@ REACH_S = 1.0  # a word may be heard until a second after its end: for so long a
 class Rule:
     """When a word counts as heard.
 
-    Chosen on validation by ``python -m benchmarks.quiet --choose``, on words, talk and noise at once.
+    Chosen on validation, on words, talk and noise at once: ``python -m benchmarks.quiet --choose`` compares such rules,
+    and benchmarks/README says what this one gains and costs.
     As in TensorFlow's ``recognize_commands`` (Warden 2018, arXiv:1804.03209, section 7): probabilities are
     averaged over some time, and after a word nothing is heard for a while (the refractory time). From a word's
     average that of *unknown* over ``veto_s`` is taken off, ``veto`` times: in talk there are other words before and

@@ -9,6 +9,7 @@ RUNS = Path("runs")
 LATEST = RUNS / "latest"
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordings; see its README.md
 HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
+QUIET = "quiet.json"  # in a model's folder: what benchmarks.quiet has measured of it, a list of rows
 MODELS = ("model.keras", "saved_model", HALF_WEIGHTS)
 # An answer whose probability is below it is told as *not sure*. Chosen on validation, by benchmarks.quiet --choose.
 SURE = 0.45

@@ -155,7 +155,7 @@ def describe(folder):
         "dataset": result.get("dataset"),
         "test_accuracy": result.get("test_accuracy"),
         "bytes": path.stat().st_size if path else None,
-        "quiet": files.read_json(folder / "quiet.json") or [],
+        "quiet": files.read_json(folder / trained.QUIET) or [],
         "examples": example_words(labels),
     }
 
