@@ -21,8 +21,9 @@ import threading
 import webbrowser
 from pathlib import Path, PurePosixPath
 
-from utils import audio, cli, trained, web
-from utils.cli import CourseError
+from utils import audio, trained, web
+from utils.system import cli
+from utils.system.cli import CourseError
 
 PORT = 7860
 TRIES = 20  # ports after the usual one

@@ -23,9 +23,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, corpus, evaluation, files, trained
-from utils.cli import BadUse, CourseError
+from utils import audio, corpus, evaluation, trained
 from utils.labels import SILENCE
+from utils.system import cli, files
+from utils.system.cli import BadUse, CourseError
 
 TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
@@ -206,8 +207,8 @@ def hear_file(recogniser, path, as_json):
 
 def hear_microphone(recogniser, as_json):
     """Print every word said into the microphone, until it is interrupted."""
-    from utils import microphone
     from utils.stream import Stream
+    from utils.system import microphone
 
     stream = Stream(recogniser)
     with microphone.blocks() as blocks:

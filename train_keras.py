@@ -12,8 +12,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from utils import cli, datasets, flags, models, strategies, training
-from utils.quiet import keras, tf
+from utils import datasets, models, training
+from utils.nets import devices
+from utils.settings import RECIPES
+from utils.system import cli
+from utils.system.quiet import keras, tf
 
 SCRIPT = "train_keras.py"
 MOST_STEPS_AT_ONCE = 16
@@ -40,14 +43,14 @@ def compile_part(part, recipe, settings, steps):
 def main(arguments=None):
     """Train, keep the best weights by validation accuracy, test them once."""
     settings = training.parse_settings(SCRIPT, __doc__, arguments, check)
-    strategy = strategies.make_strategy(settings.strategy)
+    strategy = devices.make_strategy(settings.strategy)
     with training.owned_run(settings, strategy, SCRIPT) as run, tempfile.TemporaryDirectory() as spare:
         train(settings, strategy, run, Path(spare))
 
 
 def check(settings):
     """What Keras cannot do."""
-    if strategies.needs_workers(settings.strategy):
+    if devices.needs_workers(settings.strategy):
         return "Keras 3 does not train on several machines: run train_tensorflow.py --strategy multi_worker"
 
 
@@ -57,7 +60,7 @@ def train(settings, strategy, run, spare):
     sets, dataset, store_folder = training.open_data(settings, spare)
     config = training.make_config(run, settings, sets, dataset)
     steps = training.steps_per_epoch(settings, sets["train"])
-    recipe, n_labels = flags.RECIPES[settings.recipe], len(sets["train"].label_order)
+    recipe, n_labels = RECIPES[settings.recipe], len(sets["train"].label_order)
     with strategy.scope():
         model = models.build_model(settings.model, n_labels)
         part = models.learning_part(model)

@@ -15,8 +15,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import cli, datasets, flags, models, modules, runs, strategies, training
-from utils.quiet import tf
+from utils import datasets, models, runs, training
+from utils.nets import devices, plain
+from utils.settings import RECIPES
+from utils.system import cli
+from utils.system.quiet import tf
 
 SCRIPT = "train_tensorflow.py"
 
@@ -25,19 +28,19 @@ class Trainer:
     """Network, optimizer and the two functions that run them, on all replicas of a strategy."""
 
     def __init__(self, settings, strategy, n_labels, total_steps):
-        recipe = flags.RECIPES[settings.recipe]
+        recipe = RECIPES[settings.recipe]
         self._strategy, self._seed, self._smoothing = strategy, settings.seed, recipe.label_smoothing
         schedule = training.make_schedule(recipe, settings.learning_rate, total_steps)
         with strategy.scope():
-            self.network = modules.make_network(settings.model, n_labels, settings.seed)
-            self.optimizer = modules.AdamW(self.network.trainable_variables, schedule, recipe.weight_decay)
+            self.network = plain.make_network(settings.model, n_labels, settings.seed)
+            self.optimizer = plain.AdamW(self.network.trainable_variables, schedule, recipe.weight_decay)
             # Epoch, step, seconds, and the best epoch's validation accuracy and minus its loss.
             self.progress = tf.Variable(tf.zeros(5, tf.float64), trainable=False)
 
     def follow_chief(self):
         """Take over the chief's state, restored or fresh; the epochs it has been trained for."""
         variables = [*self.network.variables, *self.optimizer.variables, self.progress]
-        for variable, value in zip(variables, strategies.share_chiefs(self._strategy, variables), strict=True):
+        for variable, value in zip(variables, devices.share_chiefs(self._strategy, variables), strict=True):
             variable.assign(value)
         return int(self.progress.numpy()[0])
 
@@ -52,7 +55,7 @@ class Trainer:
         n_clips = tf.cast(tf.shape(X)[0], tf.float32)
         everywhere = replicas.all_reduce(tf.distribute.ReduceOp.SUM, n_clips)
         with tf.GradientTape() as tape:
-            logits = self.network(X, modules.Moment(self._seed, self.optimizer.step))
+            logits = self.network(X, plain.Moment(self._seed, self.optimizer.step))
             losses = cross_entropy(y, logits, self._smoothing)
             # The mean over the whole batch, of which this replica has a part.
             loss = tf.reduce_sum(losses) / everywhere
@@ -110,7 +113,7 @@ class Keeper:
 
     def end_epoch(self, train, cv):
         """Log an epoch and write what it takes to go on, or to have the best weights."""
-        weights = [(name, w) for name, w in modules.name_variables(self._trainer.network) if w.trainable]
+        weights = [(name, w) for name, w in plain.name_variables(self._trainer.network) if w.trainable]
         with self.run.writing():
             if self.journal.end_epoch(train, cv, float(self._trainer.optimizer.learning_rate), weights):
                 self._best.save(self.journal.epoch)
@@ -121,9 +124,9 @@ class Keeper:
     def finish(self, settings, sets, dataset):
         """Save the best network, test it, put the run in its place."""
         n_labels = len(sets["train"].label_order)
-        network = modules.make_network(settings.model, n_labels, settings.seed)
+        network = plain.make_network(settings.model, n_labels, settings.seed)
         tf.train.Checkpoint(network=network).restore(self._best.latest_checkpoint).expect_partial()
-        recogniser = modules.Recogniser(network)
+        recogniser = plain.Recogniser(network)
         counted = models.build_model(settings.model, n_labels)  # the same network, in Keras
         with self.run.writing():
             tf.saved_model.save(recogniser, self.run.work / "saved_model")
@@ -136,7 +139,7 @@ class Keeper:
 def main(arguments=None):
     """Train, keep the best weights by validation accuracy, test them once."""
     settings = training.parse_settings(SCRIPT, __doc__, arguments, check)
-    strategy = strategies.make_strategy(settings.strategy)
+    strategy = devices.make_strategy(settings.strategy)
     with training.owned_run(settings, strategy, SCRIPT) as run, tempfile.TemporaryDirectory() as spare:
         try:
             train(settings, strategy, run, Path(spare))
@@ -146,10 +149,10 @@ def main(arguments=None):
 
 def check(settings):
     """Which models are not written out in plain TensorFlow."""
-    if settings.model not in modules.NETWORKS:
-        by_recipe = settings.model == flags.RECIPES[settings.recipe].model
+    if settings.model not in plain.NETWORKS:
+        by_recipe = settings.model == RECIPES[settings.recipe].model
         what = f"recipe {settings.recipe}, with its model {settings.model}," if by_recipe else f"model {settings.model}"
-        return f"{what} is for train_keras.py: the models here are {' and '.join(modules.NETWORKS)}"
+        return f"{what} is for train_keras.py: the models here are {' and '.join(plain.NETWORKS)}"
 
 
 def train(settings, strategy, run, spare):
@@ -158,9 +161,9 @@ def train(settings, strategy, run, spare):
     config = training.make_config(run, settings, sets, dataset) if run else None
     steps = training.steps_per_epoch(settings, sets["train"])
     trainer = Trainer(settings, strategy, len(sets["train"].label_order), steps * settings.epochs)
-    print(modules.describe(trainer.network))
-    with strategies.chief_first(strategy):
-        as_log_mel = modules.takes_log_mel(trainer.network)
+    print(plain.describe(trainer.network))
+    with devices.chief_first(strategy):
+        as_log_mel = plain.takes_log_mel(trainer.network)
         train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare, settings.negatives)
 
     changes = training.make_changes(settings, train_set)
@@ -170,7 +173,7 @@ def train(settings, strategy, run, spare):
     first_epoch = trainer.follow_chief()
     if keeper:
         keeper.journal.log.write_clips(sets["cv"])
-        keeper.journal.log.write_graph(modules.Recogniser(trainer.network).recognise)
+        keeper.journal.log.write_graph(plain.Recogniser(trainer.network).recognise)
     batches = make_batches(settings, strategy, train_set, first_epoch, changes)
     cv_batches = datasets.evaluation_dataset(cv_set, 64).cache()
     most_steps = settings.max_steps or sys.maxsize
@@ -186,7 +189,7 @@ def train(settings, strategy, run, spare):
             keeper.end_epoch(mean_of(sums), trainer.evaluate(cv_batches))
     if keeper:
         keeper.finish(settings, sets, dataset)
-    strategies.wait_for_all(strategy)
+    devices.wait_for_all(strategy)
 
 
 def make_batches(settings, strategy, train_set, first_epoch, changes):

@@ -19,8 +19,9 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import audio, augment, cli, corpus, files, plots, runs, store
-from utils.cli import CourseError
+from utils import audio, augment, corpus, plots, runs, store
+from utils.system import cli, files
+from utils.system.cli import CourseError
 
 DATA, RUN = Path("data"), runs.RUNS / "keras"
 WORDS = ("down", "right", "no", "left")

@@ -14,7 +14,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import cli, datasets, export, files, models, recogniser, runs, trained, training, web
+from utils import datasets, export, models, recogniser, runs, trained, training, web
+from utils.system import cli, files
 
 HOW = """
 **Made by** `python train_keras.py {flags}`, then

@@ -7,7 +7,7 @@ import sys
 import time
 from pathlib import Path
 
-from utils import cli
+from utils.system import cli
 
 ROOT = Path(__file__).parents[1]
 

@@ -21,8 +21,10 @@ import numpy as np
 
 import train_keras
 from benchmarks import make_parser
-from utils import cli, datasets, evaluation, features, files, flags, models, store, training
-from utils.quiet import keras
+from utils import datasets, evaluation, features, models, store, training
+from utils.settings import RECIPES, Settings
+from utils.system import cli, files
+from utils.system.quiet import keras
 
 EPOCHS = 20  # three to four minutes on one core
 SEEDS = (0, 1)
@@ -42,7 +44,7 @@ class Variant:
     @property
     def recipe(self):
         """What is trained."""
-        best = flags.RECIPES["best"]
+        best = RECIPES["best"]
         strength = dataclasses.replace(best.strength, **self.strength)
         return dataclasses.replace(best, epochs=EPOCHS, strength=strength, **self.changes)
 
@@ -114,7 +116,7 @@ def run(variant, seed, train, cv, weights, spare):
         teacher.load_weights(weights)
         augment = training.teach(augment, teacher)
     steps = datasets.steps_per_epoch(train, recipe.batch_size)
-    train_keras.compile_part(part, recipe, flags.Settings(recipe="best", epochs=EPOCHS), steps)
+    train_keras.compile_part(part, recipe, Settings(recipe="best", epochs=EPOCHS), steps)
     started = time.perf_counter()
     part.fit(
         datasets.training_dataset(train, recipe.batch_size, seed, augment=augment),

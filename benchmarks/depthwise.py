@@ -17,8 +17,8 @@ import numpy as np
 import torch
 
 from benchmarks import make_parser
-from utils import cli
-from utils.quiet import tf
+from utils.system import cli
+from utils.system.quiet import tf
 
 SHAPE = (64, 98, 20, 16)
 TURNS = 50

@@ -35,7 +35,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import ROOT, make_parser
-from utils import audio, cli, recogniser, voices
+from utils import audio, recogniser, voices
+from utils.system import cli
 
 # Root may write everywhere, unless it gives up the right to.
 AS_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.name == "posix" and not os.getuid() else []

@@ -23,8 +23,9 @@ import numpy as np
 import scipy.fft
 
 from benchmarks import make_parser
-from utils import audio, cli, features, store
+from utils import audio, features, store
 from utils.audio import SAMPLE_RATE
+from utils.system import cli
 
 ROUNDS = 5
 OURS_CLIPS = 1600

@@ -16,8 +16,10 @@ import numpy as np
 
 import train_keras
 from benchmarks import make_parser
-from utils import cli, datasets, flags, models, training
-from utils.quiet import keras, tf
+from utils import datasets, models, training
+from utils.settings import RECIPES, Settings
+from utils.system import cli
+from utils.system.quiet import keras, tf
 
 TURNS = 40  # after some that warm up; short ones, as the machine's speed swings
 WARM_UP = 3
@@ -28,7 +30,7 @@ SEED = 0
 def make_feeds(sets, folder, batch_size):
     """Ways to feed a training step: what -> (inputs are waveforms, data set)."""
     train = datasets.log_mel_set(sets["train"], folder)
-    augment = training.make_augment(train, SEED, flags.RECIPES["default"].strength)
+    augment = training.make_augment(train, SEED, RECIPES["default"].strength)
     augmented = datasets.training_dataset(train, batch_size, SEED, augment=augment)
     waveforms = datasets.training_dataset(sets["train"], batch_size, SEED)
     return {
@@ -48,7 +50,7 @@ def make_steps(n_labels, from_waveforms):
     """``STEPS`` training steps of the default model, or of its part after the front end."""
     model = models.build_model(n_labels=n_labels)
     part = model if from_waveforms else models.learning_part(model)
-    train_keras.compile_part(part, flags.RECIPES["default"], flags.Settings(), STEPS)
+    train_keras.compile_part(part, RECIPES["default"], Settings(), STEPS)
     part.make_train_function()
 
     def take_steps(batches):
@@ -76,7 +78,7 @@ def main(arguments=None):
     """Measure and print."""
     options = make_parser(__doc__, data=True).parse_args(arguments)
     sets = datasets.open_store(options.path_to_data)
-    batch_size = flags.RECIPES["default"].batch_size
+    batch_size = RECIPES["default"].batch_size
     keras.utils.set_random_seed(SEED)
     with tempfile.TemporaryDirectory() as folder:
         rates = measure(make_feeds(sets, folder, batch_size), len(sets["train"].label_order))

@@ -18,9 +18,10 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import make_parser, measure, peak_mb
-from utils import audio, cli, trained, voices
+from utils import audio, trained, voices
 from utils.corpus import LISTS, NOISE_FOLDER
 from utils.labels import KEYWORDS, OTHER_WORDS
+from utils.system import cli
 
 SIZES = (12_500, 25_000, 50_000, 100_000)
 SPEAKERS = 1000

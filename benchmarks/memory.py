@@ -13,7 +13,8 @@ import tempfile
 from pathlib import Path
 
 from benchmarks import ROOT, make_parser, measure
-from utils import cli, datasets, store
+from utils import datasets, store
+from utils.system import cli
 
 SIZES = (10_000, 100_000)
 SCRIPTS = ("train_keras.py", "train_tensorflow.py")

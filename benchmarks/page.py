@@ -26,8 +26,9 @@ import numpy as np
 
 from benchmarks import ROOT, make_parser
 from benchmarks.load import make_minute
-from utils import audio, cli, trained
+from utils import audio, trained
 from utils.audio import SAMPLE_RATE
+from utils.system import cli
 
 PATIENCE_S = 60
 ALIKE = 0.5  # correlation of a second with its place in the minute; of others, below a tenth

@@ -17,7 +17,8 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import make_parser, peak_mb
-from utils import audio, cli
+from utils import audio
+from utils.system import cli
 
 ROWS = 100_000  # of the memory test, made by repetition
 STREAM_EPOCHS = 4  # after one in which hashes are checked

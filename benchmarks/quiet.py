@@ -27,9 +27,10 @@ import scipy.stats
 
 from benchmarks import make_parser
 from benchmarks.streams import SNRS_DB, make_stream
-from utils import audio, cli, corpus, datasets, evaluation, negatives, recogniser, stream, trained, voices
+from utils import audio, corpus, datasets, evaluation, negatives, recogniser, stream, trained, voices
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.labels import SILENCE, UNKNOWN
+from utils.system import cli
 
 SEED = 1 + negatives.SEED
 MADE_CLIPS = 1000  # of each label

@@ -17,8 +17,9 @@ import time
 import numpy as np
 
 from benchmarks import make_parser
-from utils import cli, datasets, recogniser, stream
+from utils import datasets, recogniser, stream
 from utils.labels import SILENCE
+from utils.system import cli
 
 SNRS_DB = (20, 10, 0)
 SEED = 0

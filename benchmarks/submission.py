@@ -19,7 +19,8 @@ from pathlib import Path
 
 import predict
 from benchmarks import make_parser, peak_mb
-from utils import cli, evaluation
+from utils import evaluation
+from utils.system import cli
 
 CLIPS = 158_538
 

@@ -17,9 +17,11 @@ import torch
 
 import train_keras
 from benchmarks import make_parser, twins
-from utils import audio, cli, datasets, features, flags, models
-from utils.networks import SubSpectralNormalization
-from utils.quiet import keras, tf
+from utils import audio, datasets, features, models
+from utils.nets.architectures import SubSpectralNormalization
+from utils.settings import RECIPES, Settings
+from utils.system import cli
+from utils.system.quiet import keras, tf
 
 TURNS = 15  # after one that warms up; short ones, as the machine's speed swings
 TURN_SECONDS = 1.0
@@ -61,7 +63,7 @@ def check_alike(network, twin, X):
 
 def make_keras_step(network, X, y):
     """A function that trains a network for some steps, as ``train_keras`` does."""
-    train_keras.compile_part(network, flags.RECIPES["default"], flags.Settings(), EPOCH_STEPS)
+    train_keras.compile_part(network, RECIPES["default"], Settings(), EPOCH_STEPS)
     network.make_train_function()
     batches = iter(tf.data.Dataset.from_tensors((X, y)).repeat())
 
@@ -75,7 +77,7 @@ def make_keras_step(network, X, y):
 def make_torch_step(twin, layout, X, y):
     """The same in PyTorch; ``layout`` is that of pictures in memory."""
     twin = twin.train().to(memory_format=layout)
-    recipe = flags.RECIPES["default"]
+    recipe = RECIPES["default"]
     optimizer = torch.optim.AdamW(twin.parameters(), recipe.learning_rate, weight_decay=recipe.weight_decay)
     loss = torch.nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
     X, classes = torch.from_numpy(X), torch.from_numpy(y.argmax(axis=1))

@@ -7,9 +7,9 @@ import torch
 from torch import nn
 from torch.nn import functional
 
-from utils.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE
-from utils.networks import Cepstrum, SubSpectralNormalization
-from utils.quiet import keras
+from utils.nets.architectures import Cepstrum, SubSpectralNormalization
+from utils.nets.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE
+from utils.system.quiet import keras
 
 EPSILON, MOMENTUM = 1e-3, 0.01  # of normalization, as Keras has them (PyTorch counts momentum the other way)
 
@@ -30,7 +30,7 @@ class _Pad(nn.Module):
 
 
 class TCResNet8(nn.Module):
-    """``networks.tc_resnet`` with the channels of TC-ResNet8; log-mel (batch, frames, mels) to logits."""
+    """``architectures.tc_resnet`` with the channels of TC-ResNet8; log-mel (batch, frames, mels) to logits."""
 
     def __init__(self, n_labels, channels=(16, 24, 32, 48)):
         super().__init__()
@@ -62,7 +62,7 @@ class TCResNet8(nn.Module):
 
 
 class DSCNNS(nn.Module):
-    """``networks.ds_cnn`` with the sizes of DS-CNN-S; pictures are (batch, channels, time, frequency)."""
+    """``architectures.ds_cnn`` with the sizes of DS-CNN-S; pictures are (batch, channels, time, frequency)."""
 
     def __init__(self, n_labels, channels=64):
         super().__init__()
@@ -120,7 +120,7 @@ class _BCBlock(nn.Module):
 
 
 class BCResNet1(nn.Module):
-    """``networks.bc_resnet`` with the width of BC-ResNet-1; pictures are (batch, channels, frequency, time)."""
+    """``architectures.bc_resnet`` with the width of BC-ResNet-1; pictures are (batch, channels, frequency, time)."""
 
     def __init__(self, n_labels, base=8):
         super().__init__()
@@ -143,7 +143,7 @@ class BCResNet1(nn.Module):
 
 
 class Conv1D(nn.Module):
-    """``networks.conv1d``: waveforms (batch, samples) to logits."""
+    """``architectures.conv1d``: waveforms (batch, samples) to logits."""
 
     def __init__(self, n_labels, channels=8):
         super().__init__()

@@ -15,8 +15,9 @@ import numpy as np
 import py7zr
 import pytest
 
-from utils import audio, cli, files, sources, voices
+from utils import audio, sources, voices
 from utils.labels import KEYWORDS
+from utils.system import cli, files
 
 ARCHIVE = Path(__file__).parents[2] / "shared" / "recordings" / "tensorflow-speech-recognition-challenge.zip"
 KILLED = -9 if os.name == "posix" else 1  # what a process returns that was killed
@@ -104,13 +105,14 @@ def tiny_networks():
 
     For tests in this process that are not of the network itself.
     """
-    from utils import models, modules, networks  # TensorFlow, which not every test needs
+    from utils import models
+    from utils.nets import architectures, plain  # TensorFlow, which not every test needs
 
     narrow = {"channels": (2,), "dropout": 0.3}
     with pytest.MonkeyPatch.context() as patch:
-        entry = models.Entry(lambda n_labels: networks.tc_resnet(n_labels, **narrow))
+        entry = models.Entry(lambda n_labels: architectures.tc_resnet(n_labels, **narrow))
         patch.setitem(models.NETWORKS, models.DEFAULT, entry)
-        patch.setattr(modules, "TC_RESNET8_12", narrow)
+        patch.setattr(plain, "TC_RESNET8_12", narrow)
         yield
 
 

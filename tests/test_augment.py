@@ -6,7 +6,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from utils import audio, augment, features, frontend
+from utils import audio, augment, features
+from utils.nets import changes
 
 CLIPS = arrays(np.float32, st.integers(1, 300), elements=st.floats(-1, 127 / 128, width=32))
 EASY = settings(deadline=None)  # the machine may be busy
@@ -184,7 +185,7 @@ def test_the_same_generator_gives_the_same_clip(clips, noises):
 def in_training(clips, noises, seed=1, moment=(2, 3), **strength):
     """Clips as the waveform form of ``--augment`` makes them; what is not asked for is left out."""
     plain = {"shift_frames": 0, "noise_probability": 0.0, "snr_db": (0.0, 0.0), "gain_db": (0.0, 0.0)}
-    change = frontend.WaveformAugment(noises, seed, frontend.Augmentation(**{**plain, **strength}))
+    change = changes.WaveformAugment(noises, seed, changes.Augmentation(**{**plain, **strength}))
     return change(np.stack(clips), None, moment)[0].numpy()
 
 

@@ -23,8 +23,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import dying_after, make_raw, pack_challenge, tree
 
-from utils import cli, downloads, sources
+from utils import sources
 from utils.labels import KEYWORDS, LABELS, OTHER_WORDS
+from utils.system import cli, downloads
 
 ROOT = Path(__file__).parents[1]
 TOKEN = "a-made-up-token"
@@ -319,7 +320,7 @@ def test_a_run_killed_while_unpacking_does_not_download_again(kaggle, run, tmp_p
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
-        patch.setattr("utils.archives.extract", die)
+        patch.setattr("utils.system.archives.extract", die)
         sources.download_competition(raw)
     assert names(raw.parent) == [".kaggle.download"]
     kaggle.cut = True  # a download would fail

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from conftest import check_refused, tree
 
-from utils import audio, cli, datasets, export, prepare, recogniser, trained
-from utils.cli import CourseError
-from utils.quiet import tf
+from utils import audio, datasets, export, prepare, recogniser, trained
+from utils.system import cli
+from utils.system.cli import CourseError
+from utils.system.quiet import tf
 
 INT8_BYTES = 150_000
 

@@ -10,7 +10,9 @@ import librosa
 import numpy as np
 import pytest
 
-from utils import audio, cli, datasets, features, frontend, prepare, store
+from utils import audio, datasets, features, prepare, store
+from utils.nets import changes, frontend
+from utils.system import cli
 
 ROOT = Path(__file__).parents[1]
 # What the course's features are, clip by clip.
@@ -149,9 +151,9 @@ def wait_for(path):
 def test_augmentation_depends_on_seed_and_moment_alone(waveforms):
     spectra = features.log_mel(waveforms)
     labels = np.eye(12, dtype=np.float32)[np.zeros(len(spectra), int)]
-    augment = frontend.Augment(spectra[:3], seed=1)
+    augment = changes.Augment(spectra[:3], seed=1)
     one, _ = augment(spectra, labels, (2, 3))
-    again, kept = frontend.Augment(spectra[:3], seed=1)(spectra, labels, (2, 3))
+    again, kept = changes.Augment(spectra[:3], seed=1)(spectra, labels, (2, 3))
     other, _ = augment(spectra, labels, (2, 4))
     np.testing.assert_array_equal(one, again)
     np.testing.assert_array_equal(kept, labels)
@@ -160,8 +162,8 @@ def test_augmentation_depends_on_seed_and_moment_alone(waveforms):
 
 def test_noise_is_mixed_at_the_ratio_asked_for(waveforms):
     spectra, noise = features.log_mel(waveforms[:20]), features.log_mel(waveforms[20:24])
-    strength = frontend.Augmentation(0, 1.0, (10.0, 10.0), (0.0, 0.0), 0)
-    mixed, _ = frontend.Augment(noise, 1, strength)(spectra, None, (0, 0))
+    strength = changes.Augmentation(0, 1.0, (10.0, 10.0), (0.0, 0.0), 0)
+    mixed, _ = changes.Augment(noise, 1, strength)(spectra, None, (0, 0))
     clean = np.exp(spectra).mean(axis=(1, 2))
     added = np.exp(mixed.numpy()).mean(axis=(1, 2)) - clean
     np.testing.assert_allclose(10 * np.log10(clean / added), 10.0, atol=0.1)
@@ -169,14 +171,14 @@ def test_noise_is_mixed_at_the_ratio_asked_for(waveforms):
 
 def test_a_shift_brings_silence_in_at_the_edge_and_masks_hide_no_more_than_allowed(waveforms):
     spectra = features.log_mel(waveforms[:64])
-    plain = frontend.Augmentation(10, 0.0, (0.0, 0.0), (0.0, 0.0), 0)
-    shifted = frontend.Augment(spectra[:1], 1, plain)(spectra, None, (0, 0))[0].numpy()
+    plain = changes.Augmentation(10, 0.0, (0.0, 0.0), (0.0, 0.0), 0)
+    shifted = changes.Augment(spectra[:1], 1, plain)(spectra, None, (0, 0))[0].numpy()
     for before, after in zip(spectra, shifted):
         moves = [s for s in range(-10, 11) if np.allclose(after[10:-10], before[10 + s : 88 + s], atol=1e-3)]
         assert moves
-    masks = frontend.Augmentation(0, 0.0, (0.0, 0.0), (0.0, 0.0), 1)
+    masks = changes.Augmentation(0, 0.0, (0.0, 0.0), (0.0, 0.0), 1)
     flat = np.zeros((500, 98, 40), np.float32)
-    hidden = frontend.Augment(flat[:1], 1, masks)(flat, None, (0, 0))[0].numpy() == frontend.LOG_MEL_MEAN
+    hidden = changes.Augment(flat[:1], 1, masks)(flat, None, (0, 0))[0].numpy() == frontend.LOG_MEL_MEAN
     frames, mels = hidden.all(axis=2), hidden.all(axis=1)
     assert (frames.sum(axis=1).max(), mels.sum(axis=1).max()) == (20, 8)
     assert np.array_equal(hidden, frames[:, :, None] | mels[:, None, :])
@@ -185,14 +187,14 @@ def test_a_shift_brings_silence_in_at_the_edge_and_masks_hide_no_more_than_allow
 def only(**strength):
     """Augmentation that does this alone."""
     nothing = {"shift_frames": 0, "noise_probability": 0.0, "gain_db": (0.0, 0.0), "masks": 0}
-    return frontend.Augmentation(**{**nothing, **strength})
+    return changes.Augmentation(**{**nothing, **strength})
 
 
 @pytest.mark.parametrize(("axis", "fixed", "change"), [(1, 48.5, "time_warp"), (2, 0.0, "mel_warp")])
 def test_a_warp_moves_what_lies_off_its_fixed_place_and_nothing_else(axis, fixed, change):
     places = np.arange((98, 40)[axis - 1], dtype=np.float32)
     spectra = np.broadcast_to(np.expand_dims(places / 10, 2 - axis), (200, 98, 40)).astype(np.float32)
-    warped = 10 * frontend.Augment(spectra[:0], 1, only(**{change: 0.2}))(spectra, None, (0, 0))[0].numpy()
+    warped = 10 * changes.Augment(spectra[:0], 1, only(**{change: 0.2}))(spectra, None, (0, 0))[0].numpy()
     lines = np.moveaxis(warped, axis, 1)[:, :, 0]  # each clip's way along the axis
     shares = (lines[:, 60 * 40 // 98] - fixed) / (places[60 * 40 // 98] - fixed) - 1
     assert -0.201 < shares.min() < -0.15 < 0.15 < shares.max() < 0.201
@@ -203,7 +205,7 @@ def test_a_warp_moves_what_lies_off_its_fixed_place_and_nothing_else(axis, fixed
 def test_mixup_weighs_clips_and_labels_alike(waveforms):
     spectra = features.log_mel(waveforms[:24])
     labels = np.eye(24, dtype=np.float32)
-    mixed, weights = (x.numpy() for x in frontend.Augment(spectra[:0], 1, only(mixup=1.0))(spectra, labels, (0, 0)))
+    mixed, weights = (x.numpy() for x in changes.Augment(spectra[:0], 1, only(mixup=1.0))(spectra, labels, (0, 0)))
     np.testing.assert_allclose(weights.sum(axis=1), 1, rtol=1e-6)
     assert np.all(np.diag(weights) >= 0.5)
     assert len(np.unique(np.diag(weights).round(3))) > 12
@@ -213,7 +215,7 @@ def test_mixup_weighs_clips_and_labels_alike(waveforms):
 def test_endless_noise_is_the_same_noise_from_another_step_on_and_silence_is_treated_like_it(waveforms):
     spectra = features.log_mel(waveforms)
     labels = np.eye(2, dtype=np.float32)[np.arange(len(spectra)) % 2]  # every second clip is silence
-    change = frontend.Augment(spectra[:0], 1, only(endless_noise=True), silence=1)
+    change = changes.Augment(spectra[:0], 1, only(endless_noise=True), silence=1)
     turned, _ = change(spectra, labels, (0, 0))
     np.testing.assert_allclose(turned[::2], spectra[::2], atol=1e-3)
     for before, after in zip(spectra[1::2], turned.numpy()[1::2]):
@@ -223,7 +225,7 @@ def test_endless_noise_is_the_same_noise_from_another_step_on_and_silence_is_tre
 
 def test_a_tone_is_one_smooth_curve_for_all_frames_of_a_clip():
     flat = np.zeros((200, 98, 40), np.float32)
-    coloured, _ = frontend.Augment(flat[:0], 1, only(tone_db=6.0))(flat, None, (0, 0))
+    coloured, _ = changes.Augment(flat[:0], 1, only(tone_db=6.0))(flat, None, (0, 0))
     curves_db = 10 / np.log(10) * coloured.numpy()
     assert np.ptp(curves_db, axis=1).max() < 1e-3
     assert 10 < np.abs(curves_db).max() <= 18

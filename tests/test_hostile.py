@@ -19,9 +19,10 @@ from conftest import PATIENCE, free_ports
 
 import predict
 import train_keras
-from utils import audio, cli, export, recogniser, runs, trained
+from utils import audio, export, recogniser, runs, trained
 from utils.labels import LABELS
-from utils.quiet import keras, tf
+from utils.system import cli
+from utils.system.quiet import keras, tf
 
 ROOT = Path(__file__).parents[1]
 MARK = "mark"  # the file that hostile code would leave

@@ -9,9 +9,10 @@ from conftest import burst, make_raw
 
 import predict
 import train_keras
-from utils import audio, cli, corpus, datasets, files, leaks, prepare, splits, store
-from utils.cli import CourseError
+from utils import audio, corpus, datasets, leaks, prepare, splits, store
 from utils.labels import parse_keywords
+from utils.system import cli, files
+from utils.system.cli import CourseError
 
 WORDS = ("lights", "music", "door")
 PEOPLE = ("anna", "bo", "chris", "dana", "eli", "fay")

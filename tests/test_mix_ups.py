@@ -17,23 +17,12 @@ import predict
 import train_keras
 import train_tensorflow
 from benchmarks import load, page, pipeline, streams, submission
-from utils import (
-    cli,
-    datasets,
-    export,
-    features,
-    models,
-    modules,
-    quiet,
-    recogniser,
-    runs,
-    strategies,
-    trained,
-    training,
-    voices,
-)
+from utils import datasets, export, features, models, recogniser, runs, trained, training, voices
 from utils.labels import LABELS
-from utils.quiet import keras, tf
+from utils.nets import devices, plain
+from utils.settings import Settings
+from utils.system import cli, quiet
+from utils.system.quiet import keras, tf
 
 ROOT = Path(__file__).parents[1]
 MINE = ("lights", "music", "silence", "unknown")
@@ -64,7 +53,7 @@ def one_line(main, arguments, capsys):
 
 
 def begin_run(sets, **settings):
-    settings = training.flags.Settings(path_to_data="store", **settings)
+    settings = Settings(path_to_data="store", **settings)
     run = runs.RunFolder(settings.logrun, settings.logdir, "train_keras.py")
     config = training.make_config(run, settings, sets, "made clips")
     run.start(config, sets["train"].label_order, settings.resume, 1)
@@ -140,8 +129,8 @@ def save_keras(path):
 
 
 def save_tensorflow(path):
-    network = modules.make_network(models.DEFAULT, len(LABELS))
-    tf.saved_model.save(modules.Recogniser(network), path / "saved_model")
+    network = plain.make_network(models.DEFAULT, len(LABELS))
+    tf.saved_model.save(plain.Recogniser(network), path / "saved_model")
     (path / "config.json").write_text(json.dumps({"model": models.DEFAULT}))
 
 
@@ -218,7 +207,7 @@ def test_settings_of_keras_for_other_work_do_not_count(folder):
     settings = {"backend": "jax", "floatx": "float16", "epsilon": 1, "image_data_format": "channels_first"}
     (folder / ".keras" / "keras.json").write_text(json.dumps(settings))
     code = (
-        "from utils.quiet import keras, tf; c = keras.config; "
+        "from utils.system.quiet import keras, tf; c = keras.config; "
         "print(c.backend(), c.floatx(), c.epsilon(), c.image_data_format(), c.max_epochs(), keras.Variable(1.0).dtype)"
     )
     home = {"HOME": str(folder), "USERPROFILE": str(folder), "PYTHONPATH": str(ROOT)}
@@ -295,7 +284,7 @@ def test_a_tf_config_that_cannot_be_is_one_line(config, line, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
     for name in ("auto", "multi_worker"):
         with pytest.raises(cli.CourseError, match=line) as error:
-            strategies.make_strategy(name)
+            devices.make_strategy(name)
         assert "\n" not in str(error.value)
 
 
@@ -311,7 +300,7 @@ def test_a_tf_config_that_cannot_be_is_one_line(config, line, monkeypatch):
 )
 def test_who_writes_is_told_by_tf_config(config, follows, monkeypatch):
     monkeypatch.setenv("TF_CONFIG", json.dumps(config))
-    assert strategies.follows_chief() is follows
+    assert devices.follows_chief() is follows
 
 
 @pytest.mark.parametrize("main", [train_keras.main, train_tensorflow.main, voices.main])

@@ -8,8 +8,10 @@ import librosa
 import numpy as np
 import pytest
 
-from utils import audio, cli, features, models, networks
-from utils.quiet import keras, tf
+from utils import audio, features, models
+from utils.nets import architectures
+from utils.system import cli
+from utils.system.quiet import keras, tf
 
 FAMILIES = ("tc_resnet8", "resnet10_pair", "ds_cnn_s", "bc_resnet_1", "kwt_1", "conv1d")
 
@@ -50,7 +52,7 @@ def test_parameters_and_multiplications_are_the_papers(name):
 @pytest.mark.parametrize("tau", [1, 2, 3, 8])
 def test_multiplications_of_bc_resnet_fit_as_the_note_says(tau):
     model = models.build_model(f"bc_resnet_{tau}")
-    norms = (keras.layers.BatchNormalization, networks.SubSpectralNormalization)
+    norms = (keras.layers.BatchNormalization, architectures.SubSpectralNormalization)
     normalized = sum(
         math.prod(layer.output.shape[1:]) for layer in models.learning_part(model).layers if isinstance(layer, norms)
     )
@@ -71,7 +73,9 @@ def test_the_table_has_a_row_a_model_and_the_same_as_json(capsys):
 @pytest.mark.parametrize("name", FAMILIES)
 def test_a_network_learns_24_clips_by_heart(name, clips, monkeypatch):
     keras.utils.set_random_seed(1)
-    monkeypatch.setitem(models.NETWORKS, "conv1d", models.Entry(lambda n_labels: networks.conv1d(n_labels, channels=1)))
+    monkeypatch.setitem(
+        models.NETWORKS, "conv1d", models.Entry(lambda n_labels: architectures.conv1d(n_labels, channels=1))
+    )
     model, (waveforms, y) = models.build_model.__wrapped__(name), clips
     part = models.learning_part(model)
     X = features.log_mel(waveforms) if models.has_front_end(model) else waveforms
@@ -99,7 +103,7 @@ def test_members_of_an_ensemble_learn_as_if_alone_and_answer_together():
     rng = np.random.default_rng(0)
     members = [tf.constant(rng.normal(0, 2, (8, 12)), tf.float32) for _ in range(3)]
     y = tf.constant(rng.dirichlet(np.ones(12), 8), tf.float32)
-    loss, layer = keras.losses.CategoricalCrossentropy(from_logits=True), networks.Ensemble()
+    loss, layer = keras.losses.CategoricalCrossentropy(from_logits=True), architectures.Ensemble()
     together = loss(y, layer(members, training=True)) + sum(layer.losses)
     np.testing.assert_allclose(together, np.mean([loss(y, member) for member in members]), atol=1e-5)
     answer = layer(members, training=False)
@@ -110,7 +114,7 @@ def test_members_of_an_ensemble_learn_as_if_alone_and_answer_together():
 def test_cepstrum_is_librosas_mfcc():
     log_mel = np.random.default_rng(0).normal(-6, 3, (2, 98, 40)).astype(np.float32)
     theirs = librosa.feature.mfcc(S=log_mel.transpose(0, 2, 1), n_mfcc=10).transpose(0, 2, 1)
-    np.testing.assert_allclose(networks.Cepstrum(10)(log_mel), theirs, atol=1e-4)
+    np.testing.assert_allclose(architectures.Cepstrum(10)(log_mel), theirs, atol=1e-4)
 
 
 def test_each_band_of_each_channel_is_normalized_by_itself():
@@ -119,6 +123,6 @@ def test_each_band_of_each_channel_is_normalized_by_itself():
     bands = x.reshape(8, 7, 5, 2, 3)
     mean, variance = bands.mean(axis=(0, 1, 3), keepdims=True), bands.var(axis=(0, 1, 3), keepdims=True)
     wanted = ((bands - mean) / np.sqrt(variance + 1e-3)).reshape(x.shape)
-    layer = networks.SubSpectralNormalization()
+    layer = architectures.SubSpectralNormalization()
     np.testing.assert_allclose(layer(tf.constant(x, tf.float32), training=True), wanted, atol=1e-3)
     assert sum(math.prod(weight.shape) for weight in layer.trainable_weights) == 2 * 5 * 3

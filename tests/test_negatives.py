@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from utils import audio, datasets, features, negatives, training
-from utils.frontend import Augmentation
 from utils.labels import SILENCE, UNKNOWN
+from utils.nets.changes import Augmentation
 
 KINDS = [(label, kind) for label, kinds in negatives.KINDS.items() for kind in kinds]
 

@@ -16,7 +16,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import predict
-from utils import audio, cli, corpus, datasets, models, prepare
+from utils import audio, corpus, datasets, models, prepare
+from utils.system import cli
 
 pytestmark = pytest.mark.posix  # links, pipes and a socket are among the files
 ROOT = Path(__file__).parents[1]

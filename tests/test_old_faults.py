@@ -13,7 +13,9 @@ from conftest import PEAK, make_raw
 
 import train_keras
 import train_tensorflow
-from utils import audio, corpus, features, flags, models, modules, prepare
+from utils import audio, corpus, features, models, prepare
+from utils.nets import plain
+from utils.settings import RECIPES, Settings
 
 ROOT = Path(__file__).parents[1]
 NOTEBOOKS = sorted(ROOT.glob("*.ipynb"))
@@ -26,9 +28,9 @@ def read_cells(path, kind):
 
 
 def test_the_loss_takes_logits_and_applies_the_softmax_once():
-    part, settings = models.learning_part(models.build_model()), flags.Settings()
-    train_keras.compile_part(part, flags.RECIPES["original"], settings, steps=1)
-    network = modules.make_network(settings.model, 12)
+    part, settings = models.learning_part(models.build_model()), Settings()
+    train_keras.compile_part(part, RECIPES["original"], settings, steps=1)
+    network = plain.make_network(settings.model, 12)
     spectra = np.random.default_rng(0).normal(-6, 3, (8, 98, 40)).astype(np.float32)
     for answers in (part(spectra).numpy(), network(spectra).numpy()):
         assert answers.min() < 0  # a softmax would give shares of one
@@ -39,7 +41,7 @@ def test_the_loss_takes_logits_and_applies_the_softmax_once():
 
 
 def test_a_batch_is_learned_once_and_scored_by_the_same_forward_pass():
-    settings = flags.Settings()
+    settings = Settings()
     trainer = train_tensorflow.Trainer(settings, tf.distribute.get_strategy(), 12, total_steps=10)
     network, answers = trainer.network, []
 

@@ -9,8 +9,9 @@ from conftest import burst, make_raw, tree
 from test_keywords import PEOPLE, WORDS, make_own, run
 
 import predict
-from utils import audio, cli, corpus, datasets, evaluation, files, labels, leaks, prepare, store, training, voices
-from utils.cli import CourseError
+from utils import audio, corpus, datasets, evaluation, labels, leaks, prepare, store, training, voices
+from utils.system import cli, files
+from utils.system.cli import CourseError
 
 
 @pytest.fixture

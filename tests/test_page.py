@@ -22,7 +22,8 @@ import soxr
 from conftest import PATIENCE, free_ports, serving, start_browser
 from playwright.sync_api import expect, sync_playwright
 
-from utils import audio, cli, corpus, export, plots, prepare, trained, voices, web
+from utils import audio, corpus, export, plots, prepare, trained, voices, web
+from utils.system import cli
 
 ROOT = Path(__file__).parents[1]
 pytestmark = pytest.mark.slow

@@ -22,20 +22,9 @@ from conftest import burst, make_raw, pack_challenge, tree
 import predict
 import train_keras
 import train_tensorflow
-from utils import (
-    audio,
-    cli,
-    downloads,
-    export,
-    files,
-    prepare,
-    runs,
-    sources,
-    store,
-    training,
-    voices,
-)
+from utils import audio, export, prepare, runs, sources, store, training, voices
 from utils.labels import LABELS
+from utils.system import cli, downloads, files
 
 ROOT = Path(__file__).parents[1]
 CONFIG = {"script": "train_keras.py", "model": "tc_resnet8"}
@@ -294,7 +283,7 @@ def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, 
 
 HOLDS = """
 import sys
-from utils import files
+from utils.system import files
 with files.owned(sys.argv[1]):
     print("held", flush=True)
     sys.stdin.read()

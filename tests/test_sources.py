@@ -6,7 +6,7 @@ import pytest
 from conftest import dying_after, make_raw, pack_challenge, tree
 
 from utils import sources
-from utils.cli import CourseError
+from utils.system.cli import CourseError
 
 
 @pytest.fixture
@@ -69,7 +69,7 @@ def test_another_source_in_the_way_is_named_and_kept(download, tmp_path):
 
 
 def test_a_missing_path_is_one_line_and_status_1(tmp_path, capsys, monkeypatch):
-    from utils import cli
+    from utils.system import cli
 
     monkeypatch.chdir(tmp_path)
     assert cli.run(sources.main, ["archive", "nowhere.zip"]) == 1

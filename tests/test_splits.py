@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from conftest import KILLED, SPEAKERS, burst, dying_after, make_raw, tree
 
-from utils import audio, corpus, files, leaks, splits
-from utils.cli import CourseError
+from utils import audio, corpus, leaks, splits
 from utils.labels import KEYWORDS, LABELS
+from utils.system import files
+from utils.system.cli import CourseError
 
 
 def run(raw):

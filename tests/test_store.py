@@ -11,8 +11,8 @@ import pytest
 from conftest import tree
 
 from utils import datasets, features, store
-from utils.cli import CourseError
 from utils.labels import LABELS, one_hot
+from utils.system.cli import CourseError
 
 
 def write(path, rows, names=(), settings=None):

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 import predict
-from utils import audio, cli, features, recogniser, stream, trained, voices
+from utils import audio, features, recogniser, stream, trained, voices
 from utils.labels import LABELS, SILENCE
+from utils.system import cli
 
 WORDS = ("yes", "right", "on", "left")
 

@@ -12,8 +12,9 @@ from types import SimpleNamespace
 import pytest
 from conftest import burst, check_refused, make_raw, tree
 
-from utils import audio, cli, corpus, files, names, prepare, splits
+from utils import audio, corpus, prepare, splits
 from utils.labels import parse_keywords
+from utils.system import cli, files, names
 
 GOOD = ["yes", "Größe", "声", "two words", ".hidden", "console", "com10.wav", "a" * names.MAX_BYTES]
 BAD = ["", "a/b", "a\\b", "a\nb", "a\u2028b", "a\udcff", "..", "a.", "a ", 'a"b', "a:b", "a|b", "<a>", "a?", "*"]

@@ -13,9 +13,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train_keras
 import train_tensorflow
-from utils import audio, cli, export, features, flags, models, modules, networks, recogniser, runs
+from utils import audio, export, features, models, recogniser, runs
 from utils.labels import LABELS
-from utils.quiet import keras, tf
+from utils.nets import architectures, plain
+from utils.settings import RECIPES, Settings
+from utils.system import cli
+from utils.system.quiet import keras, tf
 
 ROOT = Path(__file__).parents[1]
 # 100 clips in batches of 32: the last batch of an epoch has four.
@@ -48,17 +51,17 @@ def test_keras_and_tensorflow_learn_alike_from_the_same_weights_and_batches(name
     keras.utils.set_random_seed(0)
     X, y = spoken[0][:n_steps], spoken[1][:n_steps]
     if name == "conv1d":  # the original's, four times as narrow
-        theirs = networks.conv1d(12, channels=2)
+        theirs = architectures.conv1d(12, channels=2)
         next(layer for layer in theirs.layers if isinstance(layer, keras.layers.Dropout)).rate = 0.0
-        monkeypatch.setitem(modules.NETWORKS, name, lambda rng, n: modules.OriginalConv1D(rng, n, channels=2))
+        monkeypatch.setitem(plain.NETWORKS, name, lambda rng, n: plain.OriginalConv1D(rng, n, channels=2))
     else:
-        theirs = networks.tc_resnet(12, **{**networks.TC_RESNET8_12, "dropout": 0.0})
+        theirs = architectures.tc_resnet(12, **{**architectures.TC_RESNET8_12, "dropout": 0.0})
         X = np.stack([features.log_mel(waveforms) for waveforms in X])
-    settings, epoch = flags.Settings(model=name), 81  # steps
-    train_keras.compile_part(theirs, flags.RECIPES[settings.recipe], settings, epoch)
+    settings, epoch = Settings(model=name), 81  # steps
+    train_keras.compile_part(theirs, RECIPES[settings.recipe], settings, epoch)
     trainer = train_tensorflow.Trainer(settings, tf.distribute.get_strategy(), 12, epoch * settings.epochs)
     trainer.network.dropout.rate = 0.0  # random numbers would differ
-    modules.copy_weights(theirs, trainer.network)
+    plain.copy_weights(theirs, trainer.network)
 
     batches = iter(tf.data.Dataset.from_tensor_slices((X, y)))
     for step, (inputs, labels) in enumerate(zip(X, y), 1):
@@ -96,7 +99,7 @@ KEPT = """
 import sys
 {before}
 import numpy as np, {script} as script
-from utils import cli
+from utils.system import cli
 
 networks = []
 if hasattr(script, "Trainer"):
@@ -160,7 +163,7 @@ def test_a_run_leaves_what_a_run_of_keras_leaves(single):
     result = json.loads((run / "result.json").read_text())
     described = models.describe(models.DEFAULT)
     assert (result["parameters"], result["macs"]) == (described["parameters"], described["macs"])
-    counted = sum(v.shape.num_elements() for v in modules.make_network(models.DEFAULT, 12, 0).variables)
+    counted = sum(v.shape.num_elements() for v in plain.make_network(models.DEFAULT, 12, 0).variables)
     assert counted == result["parameters"]
     events = EventAccumulator(str(single / "tf_logs" / "latest"), size_guidance={"tensors": 0}).Reload()
     wanted = {
@@ -180,7 +183,7 @@ def test_a_run_leaves_what_a_run_of_keras_leaves(single):
 def test_predict_reads_the_saved_model(single, spoken):
     """Raw waveforms in, or log-mel for streams; the best weights, evaluated by the moving averages."""
     saved = recogniser.load(single / "runs" / "latest")
-    network = modules.make_network(models.DEFAULT, 12, 1)
+    network = plain.make_network(models.DEFAULT, 12, 1)
     best = tf.train.latest_checkpoint(single / "runs" / "latest" / "best")
     tf.train.Checkpoint(network=network).restore(best).expect_partial()
     waveforms = spoken[0][0]

@@ -17,10 +17,12 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train_keras
 import train_tensorflow
-from utils import cli, datasets, evaluation, models, networks, recogniser, runs, training
-from utils.flags import RECIPES
+from utils import datasets, evaluation, models, recogniser, runs, training
 from utils.labels import LABELS
-from utils.quiet import keras, tf
+from utils.nets import architectures
+from utils.settings import RECIPES
+from utils.system import cli
+from utils.system.quiet import keras, tf
 
 ROOT = Path(__file__).parents[1]
 RANDOM = ["--random_data", "--random_examples", "96", "--batch_size", "32"]
@@ -372,7 +374,7 @@ def test_a_teacher_that_cannot_teach_is_one_line_and_status_1(folder, capsys, ti
 
 def test_moving_averages_of_batch_norm_move():
     """The original TensorFlow script's never did, so evaluation saw a network that nobody had trained."""
-    network = networks.tc_resnet(12, (8, 8))
+    network = architectures.tc_resnet(12, (8, 8))
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     network.compile(keras.optimizers.SGD(1e-9), loss, jit_compile=False)
     rng = np.random.default_rng(0)

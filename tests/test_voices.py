@@ -14,8 +14,8 @@ import pytest
 from conftest import tree
 
 from utils import audio, corpus, voices
-from utils.cli import CourseError
 from utils.labels import LABELS, OTHER_WORDS
+from utils.system.cli import CourseError
 
 
 def test_same_seed_same_bytes_on_any_number_of_processors(voices_raw, tmp_path, monkeypatch):

@@ -1,14 +1,36 @@
-"""Tools of the spoken-command course, one module a topic; each imports only what stands above it.
+"""Tools of the spoken-command course, one module a topic.
 
-- names, memory, audio, augment, plots
-- cli, labels, quiet
-- files, litert, microphone, strategies, trained
-- archives, downloads, corpus, store
-- sources, leaks, evaluation, features
-- splits, voices, negatives, datasets, frontend, stream, web
-- prepare, networks
-- models, modules
-- flags, runs
-- training, recogniser
-- export
+The data
+    labels      the twelve labels, or words of one's own
+    audio       any sound to one second of it, and wav files
+    corpus      names and layout of recordings on disk
+    sources     recordings from an archive, Kaggle or Speech Commands
+    voices      recordings by built-in voices
+    splits      training, validation and test sets that share no speaker
+    leaks       an independent audit of a split
+    store       arrays on disk
+    prepare     from recordings to arrays in one go
+
+What is learned from
+    features    spectrograms and their kin, for whole batches
+    augment     changes that leave the word as it is
+    negatives   sounds that are no command, made for training
+    datasets    batches for training and evaluation
+
+Learning
+    models      the networks by name
+    settings    recipes, and the flags of both training scripts
+    training    what both training scripts share
+    runs        a run on disk: its folder, its log, its curves
+
+Use
+    trained     where trained models lie
+    recogniser  a trained model as a function from sound to probabilities
+    stream      words and their times in long sound
+    evaluation  how good, and how sure
+    export      small files, and the page as a folder
+    web         what the page needs of a model
+    plots       every figure
+
+What these rest on lies in ``nets`` (the networks themselves) and ``system`` (what any command needs of the computer).
 """

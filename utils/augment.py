@@ -4,7 +4,7 @@ A waveform is float32, shape (n_samples,), with amplitudes in [-1, 1), and so is
 clipped here: sums may exceed full scale until :func:`to_counts` says how many samples do. Randomness comes in
 as ``rng``, a ``numpy.random.Generator``. Bad input is a ValueError that says what was expected.
 
-Used in: 2_preprocess_augment.ipynb. Training has a form of its own, in :mod:`utils.frontend`.
+Used in: 2_preprocess_augment.ipynb. Training has a form of its own, in :mod:`utils.nets.changes`.
 """
 
 import math

@@ -6,10 +6,11 @@ import os
 from pathlib import Path
 from typing import NamedTuple
 
-from utils import audio, cli, files
-from utils.cli import CourseError
+from utils import audio
 from utils.labels import LABELS, SILENCE, UNKNOWN
-from utils.names import compose, is_hidden
+from utils.system import cli, files
+from utils.system.cli import CourseError
+from utils.system.names import compose, is_hidden
 
 SETS = ("train", "cv", "test")
 NOISE_FOLDER = "_background_noise_"

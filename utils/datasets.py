@@ -6,11 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, features, files, negatives, store
-from utils.cli import CourseError
+from utils import audio, features, negatives, store
 from utils.corpus import SETS
 from utils.labels import LABELS, SILENCE, from_one_hot, one_hot
-from utils.quiet import tf
+from utils.system import cli, files
+from utils.system.cli import CourseError
+from utils.system.quiet import tf
 
 BUFFER_CHUNKS = 16  # chunks read at a time and shuffled among each other: 1,024 rows
 PUBLISHED_PARTS = 7
@@ -359,7 +360,7 @@ def training_dataset(clip_set, batch_size, seed, first_epoch=0, augment=None, re
     first_epoch : int
         Where a resumed run goes on.
     augment : callable, optional
-        Takes inputs, labels and (epoch, step) of a whole batch; see :class:`utils.frontend.Augment`.
+        Takes inputs, labels and (epoch, step) of a whole batch; see :class:`utils.nets.changes.Augment`.
     replicas : sequence of int
         Which of the ``n_replicas`` parts of a batch to give, one after the other: part k has every
         ``n_replicas``-th row from the k-th on.

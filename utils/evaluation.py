@@ -8,10 +8,10 @@ from collections import Counter
 
 import numpy as np
 
-from utils import files
-from utils.cli import CourseError
 from utils.corpus import parse_name
 from utils.labels import LABELS, SILENCE
+from utils.system import files
+from utils.system.cli import CourseError
 
 RESAMPLES = 2000
 HEADER = ("fname", "label")  # of a submission

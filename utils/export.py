@@ -19,9 +19,11 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, datasets, evaluation, files, litert, runs, trained, web
+from utils import audio, datasets, evaluation, runs, trained, web
 from utils.audio import CLIP_SAMPLES
-from utils.cli import BadUse, CourseError, hold_back_notes
+from utils.nets import exported
+from utils.system import cli, files
+from utils.system.cli import BadUse, CourseError, hold_back_notes
 
 NAMES = {
     "float": "model_float.tflite",
@@ -119,7 +121,7 @@ def _convert(run, kind, path, clips):
 
 def _write(run, kind, path, clips):
     from utils import recogniser
-    from utils.quiet import tf
+    from utils.system.quiet import tf
 
     model = recogniser.load(run)
     if kind == "saved_model":
@@ -197,9 +199,9 @@ def open_exported(path):
     """Function from waveforms (n, 16000) to probabilities (n, n_labels) of a ``.tflite`` or ``.onnx`` file."""
     path = Path(path)
     if path.suffix == ".tflite":
-        return litert.LiteRecogniser(path)
+        return exported.LiteRecogniser(path)
     if path.suffix == ".onnx":
-        return litert.OnnxRecogniser(path)
+        return exported.OnnxRecogniser(path)
     # A SavedModel's graph may hold any operation, to write files for one.
     raise CourseError(
         f"{path} is neither .tflite nor .onnx: a SavedModel that you made yourself is opened by tf.saved_model.load"

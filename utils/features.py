@@ -16,9 +16,10 @@ import numpy as np
 import scipy.fft
 from threadpoolctl import threadpool_limits
 
-from utils import audio, cli, files, memory, store
+from utils import audio, store
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.corpus import SETS
+from utils.system import cli, files, memory
 
 # The networks' log-mel: 30 ms frames every 10 ms, 40 bins, as in BC-ResNet and its peers.
 FRAME_LENGTH = 480  # samples

@@ -4,7 +4,7 @@ import argparse
 
 import numpy as np
 
-from utils.names import compose, find_fault, fold
+from utils.system.names import compose, find_fault, fold
 
 KEYWORDS = ("yes", "no", "up", "down", "left", "right", "on", "off", "stop", "go")
 SILENCE = "silence"

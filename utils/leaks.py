@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from utils import audio
 from utils.corpus import SETS, LeakError, Listener, check_lists, list_clips, parse_name
 from utils.labels import LABELS, SILENCE
-from utils.names import fold
+from utils.system.names import fold
 
 SILENCE_GAP = audio.SAMPLE_RATE  # samples between the stretches of background noise of two sets
 

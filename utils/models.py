@@ -11,12 +11,13 @@ import math
 import sys
 from dataclasses import dataclass
 
-from utils import cli, networks
 from utils.audio import CLIP_SAMPLES
-from utils.frontend import LogMel
 from utils.labels import LABELS
-from utils.networks import NETWORK
-from utils.quiet import keras
+from utils.nets import architectures
+from utils.nets.architectures import NETWORK
+from utils.nets.frontend import LogMel
+from utils.system import cli
+from utils.system.quiet import keras
 
 layers = keras.layers
 
@@ -41,27 +42,29 @@ _BC = (
 )
 NETWORKS = {
     "tc_resnet8_1.2": Entry(
-        lambda n_labels: networks.tc_resnet(n_labels, **networks.TC_RESNET8_12),
+        lambda n_labels: architectures.tc_resnet(n_labels, **architectures.TC_RESNET8_12),
         note="ours: TC-ResNet8, 1.2 times as wide",
     ),
-    "tc_resnet8": Entry(lambda n_labels: networks.tc_resnet(n_labels, (16, 24, 32, 48)), 66e3, 1.5e6),
-    "tc_resnet14": Entry(lambda n_labels: networks.tc_resnet(n_labels, (16, 24, 24, 32, 32, 48, 48)), 137e3, 3.05e6),
+    "tc_resnet8": Entry(lambda n_labels: architectures.tc_resnet(n_labels, (16, 24, 32, 48)), 66e3, 1.5e6),
+    "tc_resnet14": Entry(
+        lambda n_labels: architectures.tc_resnet(n_labels, (16, 24, 24, 32, 32, 48, 48)), 137e3, 3.05e6
+    ),
     "resnet10": Entry(
-        lambda n_labels: networks.resnet(n_labels, (16, 16, 32, 64, 96)),
+        lambda n_labels: architectures.resnet(n_labels, (16, 16, 32, 64, 96)),
         note="ours: a narrow ResNet-10",
     ),
     "resnet10_pair": Entry(
-        lambda n_labels: networks.resnet(n_labels, (8, 16, 24, 48, 72), members=2),
+        lambda n_labels: architectures.resnet(n_labels, (8, 16, 24, 48, 72), members=2),
         note="ours: an ensemble of two narrower ones",
     ),
-    "ds_cnn_s": Entry(lambda n_labels: networks.ds_cnn(n_labels, 64, 4, 2, 1), None, 2.7e6, _HELLO),
-    "ds_cnn_l": Entry(lambda n_labels: networks.ds_cnn(n_labels, 276, 5, 1, 2), None, 28.45e6, _HELLO),
-    "bc_resnet_1": Entry(lambda n_labels: networks.bc_resnet(n_labels, 1), 9.2e3, 3.1e6, _BC),
-    "bc_resnet_2": Entry(lambda n_labels: networks.bc_resnet(n_labels, 2), 27.3e3, 8.5e6, _BC),
-    "bc_resnet_3": Entry(lambda n_labels: networks.bc_resnet(n_labels, 3), 54.2e3, 16.2e6, _BC),
-    "bc_resnet_8": Entry(lambda n_labels: networks.bc_resnet(n_labels, 8), 321e3, 89.1e6, _BC),
-    "kwt_1": Entry(networks.kwt, 607e3, note="40 mel bins instead of 80 under the 40 coefficients"),
-    "conv1d": Entry(networks.conv1d, 28_366_616, 2.43e9, "the original course's; for a GPU"),
+    "ds_cnn_s": Entry(lambda n_labels: architectures.ds_cnn(n_labels, 64, 4, 2, 1), None, 2.7e6, _HELLO),
+    "ds_cnn_l": Entry(lambda n_labels: architectures.ds_cnn(n_labels, 276, 5, 1, 2), None, 28.45e6, _HELLO),
+    "bc_resnet_1": Entry(lambda n_labels: architectures.bc_resnet(n_labels, 1), 9.2e3, 3.1e6, _BC),
+    "bc_resnet_2": Entry(lambda n_labels: architectures.bc_resnet(n_labels, 2), 27.3e3, 8.5e6, _BC),
+    "bc_resnet_3": Entry(lambda n_labels: architectures.bc_resnet(n_labels, 3), 54.2e3, 16.2e6, _BC),
+    "bc_resnet_8": Entry(lambda n_labels: architectures.bc_resnet(n_labels, 8), 321e3, 89.1e6, _BC),
+    "kwt_1": Entry(architectures.kwt, 607e3, note="40 mel bins instead of 80 under the 40 coefficients"),
+    "conv1d": Entry(architectures.conv1d, 28_366_616, 2.43e9, "the original course's; for a GPU"),
 }
 
 
@@ -148,7 +151,7 @@ def count_macs(model):
             macs += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
         elif isinstance(layer, layers.Dot):
             macs += math.prod(layer.output.shape[1:]) * layer.input[0].shape[layer.axes[0]]
-        elif isinstance(layer, networks.Cepstrum):
+        elif isinstance(layer, architectures.Cepstrum):
             macs += math.prod(layer.output.shape[1:]) * layer.input.shape[-1]
     return macs
 

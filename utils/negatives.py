@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import scipy.signal
 
-from utils import audio, cli, features, files, store
+from utils import audio, features, store
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.features import HOP_LENGTH, N_FRAMES, N_MELS
 from utils.labels import SILENCE, UNKNOWN
+from utils.system import cli, files
 
 SHARES = {SILENCE: 0.55, UNKNOWN: 0.45}
 LEVELS_DB = {SILENCE: (-70.0, -6.0), UNKNOWN: (-40.0, -10.0)}  # of full scale: the power of a clip

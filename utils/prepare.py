@@ -10,8 +10,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, corpus, files, splits, store
+from utils import audio, corpus, splits, store
 from utils.labels import KEYWORDS, LABELS, one_hot, parse_keywords
+from utils.system import cli, files
 
 BATCH_CLIPS = 512
 SPACE_SPARE = 2e6  # bytes, for labels, names and hashes

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, files, models, modules, runs, trained
-from utils.cli import CourseError
+from utils import audio, models, runs, trained
 from utils.features import N_FRAMES, N_MELS
-from utils.quiet import tf
+from utils.nets import plain
+from utils.system import files
+from utils.system.cli import CourseError
+from utils.system.quiet import tf
 
 
 class Recogniser:
@@ -117,12 +119,12 @@ def _parts(model):
 
 def _load_saved_model(path, labels):
     # The graph of a SavedModel may hold any operation, to write files for one: its weights alone are read.
-    network, weights = modules.make_network(_read_name(path), len(labels)), str(path / "variables" / "variables")
+    network, weights = plain.make_network(_read_name(path), len(labels)), str(path / "variables" / "variables")
     shapes = tf.train.load_checkpoint(weights).get_variable_to_shape_map()
     runs.require_outputs(path.parent, labels, shapes["network/logits/bias/.ATTRIBUTES/VARIABLE_VALUE"][-1])
     saved = tf.train.Checkpoint(network=network).read(weights)
     saved.assert_existing_objects_matched().expect_partial()
-    return modules.Recogniser(network), network if modules.takes_log_mel(network) else None
+    return plain.Recogniser(network), network if plain.takes_log_mel(network) else None
 
 
 _LOADERS = dict(zip(trained.MODELS, (_load_keras, _load_saved_model, _load_half)))

@@ -12,9 +12,11 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from utils import audio, datasets, files, flags, plots, web
-from utils.cli import BadUse, CourseError, hold_back_notes, warn
-from utils.quiet import tf
+from utils import audio, datasets, plots, web
+from utils.settings import Settings
+from utils.system import files
+from utils.system.cli import BadUse, CourseError, hold_back_notes, warn
+from utils.system.quiet import tf
 from utils.trained import RUNS, read_labels
 
 # A checkpoint has the weights and the optimizer's two averages of them, and the last one stays until the next is whole;
@@ -73,7 +75,7 @@ class RunFolder:
             raise CourseError(f"{self.final} holds no run to go on with: start one without --resume")
         if config.get("script", self._script) != self._script:
             raise CourseError(f"{self.final} was begun by {config['script']}: resume it with that")
-        names = {field.name for field in dataclasses.fields(flags.Settings)}
+        names = {field.name for field in dataclasses.fields(Settings)}
         return {name: value for name, value in config.items() if name in names}
 
     @contextlib.contextmanager

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import archives, cli, downloads, files, names
-from utils.cli import BadUse, CourseError
 from utils.labels import SILENCE
+from utils.system import archives, cli, downloads, files, names
+from utils.system.cli import BadUse, CourseError
 
 RAW = Path("data/raw")
 # What the course needs of the competition's data; the archives may hold more.

@@ -13,12 +13,13 @@ from statistics import median
 
 import numpy as np
 
-from utils import audio, corpus, files, leaks, sources
-from utils.cli import BadUse, CourseError, progress
+from utils import audio, corpus, leaks, sources
 from utils.corpus import LISTS, NOISE_FOLDER, SETS, parse_name
 from utils.labels import KEYWORDS, LABELS, SILENCE, UNKNOWN, label_of, with_extras
 from utils.leaks import SILENCE_GAP
-from utils.names import compose, fold, is_too_long
+from utils.system import files
+from utils.system.cli import BadUse, CourseError, progress
+from utils.system.names import compose, fold, is_too_long
 
 SAMPLE_SIZE = {"train": 20, "cv": 5, "test": 5}  # clips a label
 SEED = 220788

@@ -14,8 +14,8 @@ from pathlib import Path
 import bcolz
 import numpy as np
 
-from utils import files
-from utils.cli import CourseError
+from utils.system import files
+from utils.system.cli import CourseError
 
 CHUNK_ROWS = 64
 # 1.6 times smaller than raw int16 speech. Level 3 would save 2 % more and read back up to a fifth faster, but

@@ -2,8 +2,8 @@
 
 from pathlib import Path
 
-from utils import files
-from utils.cli import CourseError
+from utils.system import files
+from utils.system.cli import CourseError
 
 RUNS = Path("runs")
 LATEST = RUNS / "latest"

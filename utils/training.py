@@ -7,24 +7,27 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, datasets, evaluation, files, flags, models, runs, strategies, trained
-from utils.cli import CourseError
-from utils.frontend import Augment, WaveformAugment
+from utils import audio, datasets, evaluation, models, runs, trained
 from utils.labels import LABELS, SILENCE, with_extras
-from utils.quiet import keras, tf
+from utils.nets import devices
+from utils.nets.changes import Augment, WaveformAugment
+from utils.settings import RECIPES, Settings, parse
+from utils.system import files
+from utils.system.cli import CourseError
+from utils.system.quiet import keras, tf
 
 NOISE_CLIPS = 1000  # of the training set's silence, mixed into other clips
 TEACHER_SHARE = 0.5  # of what is to be learned, if there is a teacher
 
 
 def parse_settings(script, description, arguments=None, check=None):
-    """Settings of a script from the command line, see :func:`flags.parse`; a resumed run's come from its folder."""
+    """Settings of a script from the command line, see :func:`settings.parse`; a resumed run's come from its folder."""
 
     def read_saved(logrun):
         # The chief alone has a folder: the workers that follow it go by the flags they are given.
-        return None if strategies.follows_chief() else runs.RunFolder(logrun, "", script).saved_settings()
+        return None if devices.follows_chief() else runs.RunFolder(logrun, "", script).saved_settings()
 
-    return flags.parse(description, read_saved, arguments, check)
+    return parse(description, read_saved, arguments, check)
 
 
 @contextlib.contextmanager
@@ -33,13 +36,13 @@ def owned_run(settings, strategy, script):
 
     Nothing has been read or written before.
     """
-    if not strategies.is_chief(strategy):
+    if not devices.is_chief(strategy):
         yield None
         return
     read = {"--teacher": settings.teacher} if settings.teacher else {}
     if not settings.random_data:
         read["--path_to_data"] = settings.path_to_data
-        if settings.logdir != flags.Settings.logdir:
+        if settings.logdir != Settings.logdir:
             files.require_apart({"--logdir": settings.logdir, "--path_to_data": settings.path_to_data})
     run = runs.RunFolder(settings.logrun, settings.logdir, script)
     data = contextlib.nullcontext() if settings.random_data else files.reading(settings.path_to_data)
@@ -197,7 +200,7 @@ def network_inputs(sets, as_log_mel, store_folder, spare_folder, with_negatives=
 
 def make_changes(settings, train):
     """What is done to each batch of a training set: augmentation, a teacher's answers, or None."""
-    strength = flags.RECIPES[settings.recipe].strength
+    strength = RECIPES[settings.recipe].strength
     augment = make_augment(train, settings.seed, strength) if settings.augment else None
     return teach(augment, load_teacher(settings.teacher, train)) if settings.teacher else augment
 

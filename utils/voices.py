@@ -21,9 +21,10 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, cli, files, sources
-from utils.cli import BadUse, CourseError
+from utils import audio, sources
 from utils.labels import KEYWORDS, LABELS, OTHER_WORDS, SILENCE, label_of
+from utils.system import cli, files
+from utils.system.cli import BadUse, CourseError
 
 SPEAKERS = 100  # in train/audio, each says all thirty words once
 TEST_SPEAKERS = 30  # further ones, in test/audio

@@ -12,9 +12,10 @@ import threading
 from pathlib import Path
 from urllib.parse import quote, unquote
 
-from utils import files, stream, trained, voices
-from utils.cli import CourseError
+from utils import stream, trained, voices
 from utils.labels import SILENCE, UNKNOWN
+from utils.system import files
+from utils.system.cli import CourseError
 
 ROOT = Path(__file__).parents[1]
 PAGE = ROOT / "page"

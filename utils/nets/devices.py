@@ -5,8 +5,8 @@ import os
 import re
 from contextlib import contextmanager
 
-from utils.cli import CourseError
-from utils.quiet import tf
+from utils.system.cli import CourseError
+from utils.system.quiet import tf
 
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
 WORKERS = ("chief", "worker")

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.audio import CLIP_SAMPLES
-from utils.cli import CourseError, hold_back_notes
+from utils.system.cli import CourseError, hold_back_notes
 
 ROUNDS, CLIPS_A_ROUND = 7, 50  # of which latency is the median
 

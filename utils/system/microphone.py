@@ -7,7 +7,7 @@ import queue
 import numpy as np
 
 from utils.audio import SAMPLE_RATE
-from utils.cli import CourseError
+from utils.system.cli import CourseError
 
 BLOCK_SAMPLES = SAMPLE_RATE // 10
 MOST_WAITING = 100  # blocks: ten seconds; a recogniser that falls further behind is too slow for this machine

@@ -4,10 +4,12 @@ import argparse
 import dataclasses
 from dataclasses import dataclass
 
-from utils import cli, models, strategies
-from utils.frontend import Augmentation
+from utils import models
 from utils.labels import parse_keywords
-from utils.names import find_fault
+from utils.nets import devices
+from utils.nets.changes import Augmentation
+from utils.system import cli
+from utils.system.names import find_fault
 
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
 
@@ -158,7 +160,7 @@ class Settings:
         str,
         "where to train: auto (all GPUs, or the workers that TF_CONFIG names), one_device, mirrored (the devices of "
         "this machine), multi_worker (train_tensorflow.py alone)",
-        choices=strategies.STRATEGIES,
+        choices=devices.STRATEGIES,
         metavar="NAME",
     )
     resume: bool = _flag(False, None, "go on with run LOGRUN where it was stopped", action="store_true")

@@ -9,8 +9,8 @@ import zipfile
 from pathlib import Path
 from typing import NamedTuple
 
-from utils import cli, files
-from utils.cli import CourseError
+from utils.system import cli, files
+from utils.system.cli import CourseError
 
 COMPETITION = "tensorflow-speech-recognition-challenge"
 TOKENS = "https://www.kaggle.com/settings"

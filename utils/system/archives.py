@@ -12,8 +12,8 @@ import zipfile
 from pathlib import Path, PureWindowsPath
 from typing import NamedTuple
 
-from utils import cli, files, names
-from utils.cli import CourseError
+from utils.system import cli, files, names
+from utils.system.cli import CourseError
 
 SUFFIXES = (".zip", ".7z", ".tar", ".tar.gz", ".tgz", ".tar.bz2", ".tar.xz")
 # The competition has 7 GB in 220,000 files, and sound packs to a half; who goes far beyond fills a disk.

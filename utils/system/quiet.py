@@ -8,8 +8,8 @@ import contextlib
 import os
 import tempfile
 
-from utils import memory
-from utils.cli import hold_back_notes
+from utils.system import memory
+from utils.system.cli import hold_back_notes
 
 memory.keep_freed_memory()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")

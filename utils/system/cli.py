@@ -12,7 +12,7 @@ from pathlib import Path
 
 from tqdm import tqdm
 
-from utils.names import find_fault
+from utils.system.names import find_fault
 
 NO_ACCESS = (5, 32, 33)  # Windows: denied, which an open file is too if it is to be replaced; shared; locked
 MAX_SEED = 2**32 - 1

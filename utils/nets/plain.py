@@ -1,6 +1,6 @@
 """The default model and the original's, written out in plain TensorFlow: layers, networks, optimizer.
 
-The same as ``networks.tc_resnet`` and ``networks.conv1d``, which are made of Keras's layers.
+The same as ``architectures.tc_resnet`` and ``architectures.conv1d``, which are made of Keras's layers.
 """
 
 import functools
@@ -12,9 +12,9 @@ import numpy as np
 
 from utils.audio import CLIP_SAMPLES
 from utils.features import N_FRAMES, N_MELS
-from utils.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, log_mel
-from utils.networks import TC_RESNET8_12
-from utils.quiet import keras, tf
+from utils.nets.architectures import TC_RESNET8_12
+from utils.nets.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, log_mel
+from utils.system.quiet import keras, tf
 
 
 class Moment(NamedTuple):
@@ -159,7 +159,7 @@ class _Block(tf.Module):
 
 
 class TCResNet(tf.Module):
-    """Log-mel spectrograms (batch, 98, 40) to logits: ``networks.tc_resnet``."""
+    """Log-mel spectrograms (batch, 98, 40) to logits: ``architectures.tc_resnet``."""
 
     def __init__(self, rng, n_labels, channels, dropout):
         super().__init__()
@@ -181,7 +181,7 @@ class TCResNet(tf.Module):
 
 
 class OriginalConv1D(tf.Module):
-    """Waveforms (batch, 16000) to logits: ``networks.conv1d``."""
+    """Waveforms (batch, 16000) to logits: ``architectures.conv1d``."""
 
     def __init__(self, rng, n_labels, channels=8):
         super().__init__()
@@ -283,7 +283,7 @@ def copy_weights(model, network):
     Parameters
     ----------
     model : keras.Model
-        ``networks.tc_resnet`` or ``networks.conv1d``.
+        ``architectures.tc_resnet`` or ``architectures.conv1d``.
     network : TCResNet or OriginalConv1D
     """
     for sources, targets in zip(_sort_keras(model), _sort(network), strict=True):

@@ -14,8 +14,8 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-from utils.cli import BadUse, CourseError, nearest_folder
-from utils.names import fold
+from utils.system.cli import BadUse, CourseError, nearest_folder
+from utils.system.names import fold
 
 READERS = 4  # threads
 BATCH_FILES = 32  # handed to a thread at a time

@@ -8,8 +8,8 @@ import scipy.fft
 
 from utils.audio import CLIP_SAMPLES
 from utils.features import N_FRAMES, N_MELS
-from utils.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE
-from utils.quiet import keras, tf
+from utils.nets.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE
+from utils.system.quiet import keras, tf
 
 layers = keras.layers
 

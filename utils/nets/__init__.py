@@ -1,0 +1,1 @@
+"""The networks themselves, written out: in Keras, in plain TensorFlow, and what both rest on."""
