@@ -10,9 +10,8 @@ Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhos
 
 import sys
 import tempfile
-from pathlib import Path
 
-from utils import datasets, models, training
+from utils import datasets, models, runs, training
 from utils.nets import devices
 from utils.settings import RECIPES
 from utils.system import cli
@@ -20,6 +19,59 @@ from utils.system.quiet import keras, tf
 
 SCRIPT = "train_keras.py"
 MOST_STEPS_AT_ONCE = 16
+
+
+def main(arguments=None):
+    """Train, keep the best weights by validation accuracy, test them once."""
+    settings = training.parse_settings(SCRIPT, __doc__, arguments, check)
+    strategy = devices.make_strategy(settings.strategy)
+    with runs.open_run(settings, strategy, SCRIPT) as run, tempfile.TemporaryDirectory() as spare:
+        train(settings, strategy, run, spare)
+
+
+def check(settings):
+    """What Keras cannot do."""
+    if devices.needs_workers(settings.strategy):
+        return "Keras 3 does not train on several machines: run train_tensorflow.py --strategy multi_worker"
+
+
+def train(settings, strategy, run, spare):
+    """One run with these settings, kept in ``run``; ``spare`` is a folder for data that the run alone needs."""
+    keras.utils.set_random_seed(settings.seed)
+    data = training.open_data(settings, run, spare)
+    steps = training.steps_per_epoch(settings, data)
+
+    # The network. What comes first computes log-mel spectrograms and has nothing to learn; the part after it has.
+    with strategy.scope():
+        model = models.build_model(settings.model, len(data.labels))
+        part = models.learning_part(model)
+        compile_part(part, RECIPES[settings.recipe], settings, steps)
+    model.summary(expand_nested=True)
+
+    # What it learns from: log-mel spectrograms computed once, changed at random in each epoch.
+    train_set, cv_set = training.network_inputs(
+        data.sets, models.has_front_end(model), data.folder, spare, settings.negatives
+    )
+    changes = training.make_changes(settings, train_set)
+    run.begin(data, model.variables, part.optimizer.variables)
+    run.show_graph(lambda waveforms: model(waveforms, training=False))
+    run.show_clips(data.sets["cv"])
+    part.fit(
+        datasets.training_dataset(train_set, settings.batch_size, settings.seed, run.epoch, changes),
+        steps_per_epoch=steps,
+        initial_epoch=run.epoch,
+        epochs=run.epoch if run.is_over else settings.epochs,
+        validation_data=datasets.evaluation_dataset(cv_set, 64).cache(),
+        callbacks=[Keep(run)],
+        shuffle=False,  # the data set does that
+        verbose=0,
+    )
+
+    best = models.build_model(settings.model, len(data.labels))  # without the optimizer, which is twice as large
+    run.load_best(best.variables)
+    with run.writing():
+        best.save(run.work / "model.keras")
+        training.test(settings, best, data, run, tf.function(lambda waveforms: best(waveforms, training=False)))
 
 
 def compile_part(part, recipe, settings, steps):
@@ -40,61 +92,28 @@ def compile_part(part, recipe, settings, steps):
     part.optimizer.build(part.trainable_variables)
 
 
-def main(arguments=None):
-    """Train, keep the best weights by validation accuracy, test them once."""
-    settings = training.parse_settings(SCRIPT, __doc__, arguments, check)
-    strategy = devices.make_strategy(settings.strategy)
-    with training.owned_run(settings, strategy, SCRIPT) as run, tempfile.TemporaryDirectory() as spare:
-        train(settings, strategy, run, Path(spare))
+class Keep(keras.callbacks.Callback):
+    """Keeps a run on disk as ``fit`` goes on; ends a smoke run."""
 
+    def __init__(self, run):
+        super().__init__()
+        self._run = run
 
-def check(settings):
-    """What Keras cannot do."""
-    if devices.needs_workers(settings.strategy):
-        return "Keras 3 does not train on several machines: run train_tensorflow.py --strategy multi_worker"
+    def on_epoch_begin(self, epoch, logs=None):
+        """Where the count of steps goes on."""
+        self._first_step = self._run.step
 
+    def on_train_batch_end(self, batch, logs=None):
+        """Count the steps, of which Keras takes some at once."""
+        self._run.step = self._first_step + batch + 1
+        if self._run.is_over:
+            self.model.stop_training = True
 
-def train(settings, strategy, run, spare):
-    """One run with these settings, kept in ``run``; ``spare`` is a folder for data that the run alone needs."""
-    keras.utils.set_random_seed(settings.seed)
-    sets, dataset, store_folder = training.open_data(settings, spare)
-    config = training.make_config(run, settings, sets, dataset)
-    steps = training.steps_per_epoch(settings, sets["train"])
-    recipe, n_labels = RECIPES[settings.recipe], len(sets["train"].label_order)
-    with strategy.scope():
-        model = models.build_model(settings.model, n_labels)
-        part = models.learning_part(model)
-        compile_part(part, recipe, settings, steps)
-    model.summary(expand_nested=True)
-    train_set, cv_set = training.network_inputs(
-        sets, models.has_front_end(model), store_folder, spare, settings.negatives
-    )
-
-    changes = training.make_changes(settings, train_set)
-    run.start(config, sets["train"].label_order, settings.resume, 4 * model.count_params())
-    callback = training.RunCallback(run, settings, model)
-    callback.restore(part)
-    callback.journal.log.write_clips(sets["cv"])
-    part.fit(
-        datasets.training_dataset(train_set, settings.batch_size, settings.seed, callback.journal.epoch, changes),
-        steps_per_epoch=steps,
-        initial_epoch=callback.journal.epoch,
-        epochs=callback.journal.epoch if callback.journal.is_over else settings.epochs,
-        validation_data=datasets.evaluation_dataset(cv_set, 64).cache(),
-        callbacks=[callback],
-        shuffle=False,  # the data set does that
-        verbose=0,
-    )
-
-    best = models.build_model(settings.model, n_labels)  # without the optimizer, which is twice as large
-    training.read_variables(callback.best_path, best.variables)
-    predict = tf.function(lambda waveforms: best(waveforms, training=False))
-    with run.writing():
-        best.save(run.work / "model.keras")
-        result = training.summarize(settings, best, sets, dataset, callback.journal, predict)
-        run.finish(result)
-    training.report(result, sets)
-    print(f"model and scores: {run.final}; curves: tensorboard --logdir {settings.logdir} --host 127.0.0.1")
+    def on_epoch_end(self, epoch, logs=None):
+        """Log the epoch, keep the best weights and what it takes to go on."""
+        train, cv = ((logs[f"{of}loss"], logs[f"{of}accuracy"]) for of in ("", "val_"))
+        weights = [(weight.path, weight) for weight in self.model.trainable_variables]
+        self._run.end_epoch(train, cv, float(self.model.optimizer.learning_rate), weights)
 
 
 if __name__ == "__main__":

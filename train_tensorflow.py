@@ -11,7 +11,6 @@ Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhos
 
 import sys
 import tempfile
-from pathlib import Path
 
 import numpy as np
 
@@ -25,7 +24,13 @@ SCRIPT = "train_tensorflow.py"
 
 
 class Trainer:
-    """Network, optimizer and the two functions that run them, on all replicas of a strategy."""
+    """Network, optimizer, and the functions that run them; layers and the optimizer's rule are in utils/nets/plain.py.
+
+    Attributes
+    ----------
+    network : plain.TCResNet or plain.OriginalConv1D
+    optimizer : plain.AdamW
+    """
 
     def __init__(self, settings, strategy, n_labels, total_steps):
         recipe = RECIPES[settings.recipe]
@@ -34,38 +39,25 @@ class Trainer:
         with strategy.scope():
             self.network = plain.make_network(settings.model, n_labels, settings.seed)
             self.optimizer = plain.AdamW(self.network.trainable_variables, schedule, recipe.weight_decay)
-            # Epoch, step, seconds, and the best epoch's validation accuracy and minus its loss.
-            self.progress = tf.Variable(tf.zeros(5, tf.float64), trainable=False)
-
-    def follow_chief(self):
-        """Take over the chief's state, restored or fresh; the epochs it has been trained for."""
-        variables = [*self.network.variables, *self.optimizer.variables, self.progress]
-        for variable, value in zip(variables, devices.share_chiefs(self._strategy, variables), strict=True):
-            variable.assign(value)
-        return int(self.progress.numpy()[0])
 
     @tf.function(reduce_retracing=True)
     def train_step(self, batches):
         """Learn from the next batch; the sum of its losses, right answers, clips."""
-        sums = self._strategy.run(self._learn, args=next(batches))
-        return [self._strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in sums]
+        return devices.add_up(self._strategy, self._learn, next(batches))
 
     def _learn(self, X, y):
-        replicas = tf.distribute.get_replica_context()
+        """A step of one device, with its part of the batch."""
         n_clips = tf.cast(tf.shape(X)[0], tf.float32)
-        everywhere = replicas.all_reduce(tf.distribute.ReduceOp.SUM, n_clips)
         with tf.GradientTape() as tape:
             logits = self.network(X, plain.Moment(self._seed, self.optimizer.step))
             losses = cross_entropy(y, logits, self._smoothing)
-            # The mean over the whole batch, of which this replica has a part.
-            loss = tf.reduce_sum(losses) / everywhere
+            loss = tf.reduce_sum(losses) / devices.sum_everywhere(n_clips)  # the mean over the whole batch
         self.optimizer.apply(tape.gradient(loss, self.network.trainable_variables))
         return tf.reduce_sum(losses), count_hits(y, logits), n_clips
 
     def evaluate(self, batches):
         """Loss and accuracy of a data set, by the moving averages."""
-        sums = [self._evaluate_batch(X, y) for X, y in batches]
-        return mean_of(sums)
+        return mean_of([self._evaluate_batch(X, y) for X, y in batches])
 
     @tf.function(reduce_retracing=True)
     def _evaluate_batch(self, X, y):
@@ -91,58 +83,13 @@ def mean_of(sums):
     return losses / n_clips, hits / n_clips
 
 
-class Keeper:
-    """The chief's side of a run: its folder, log and checkpoints."""
-
-    def __init__(self, run, config, settings, trainer, labels):
-        self.run = run
-        n_bytes = sum(variable.numpy().nbytes for variable in trainer.network.variables)
-        self.run.start(config, labels, settings.resume, n_bytes)
-        self._trainer = trainer
-        everything = {"network": trainer.network, "optimizer": trainer.optimizer, "progress": trainer.progress}
-        self._last = tf.train.CheckpointManager(tf.train.Checkpoint(**everything), self.run.work / "last", 1)
-        weights = tf.train.Checkpoint(network=trainer.network)
-        self._best = tf.train.CheckpointManager(weights, self.run.work / "best", 1)
-        state = None
-        with models.reading(self.run.work / "last"):
-            resumed = settings.resume and self._last.restore_or_initialize()
-        if resumed:
-            epoch, step, seconds, *best = trainer.progress.numpy()
-            state = {"epoch": epoch, "step": step, "seconds": seconds, "best": best}
-        self.journal = runs.Journal(self.run, settings, state)
-
-    def end_epoch(self, train, cv):
-        """Log an epoch and write what it takes to go on, or to have the best weights."""
-        weights = [(name, w) for name, w in plain.name_variables(self._trainer.network) if w.trainable]
-        with self.run.writing():
-            if self.journal.end_epoch(train, cv, float(self._trainer.optimizer.learning_rate), weights):
-                self._best.save(self.journal.epoch)
-            state = self.journal.state
-            self._trainer.progress.assign([state["epoch"], state["step"], state["seconds"], *state["best"]])
-            self._last.save(self.journal.epoch)
-
-    def finish(self, settings, sets, dataset):
-        """Save the best network, test it, put the run in its place."""
-        n_labels = len(sets["train"].label_order)
-        network = plain.make_network(settings.model, n_labels, settings.seed)
-        tf.train.Checkpoint(network=network).restore(self._best.latest_checkpoint).expect_partial()
-        recogniser = plain.Recogniser(network)
-        counted = models.build_model(settings.model, n_labels)  # the same network, in Keras
-        with self.run.writing():
-            tf.saved_model.save(recogniser, self.run.work / "saved_model")
-            result = training.summarize(settings, counted, sets, dataset, self.journal, recogniser)
-            self.run.finish(result)
-        training.report(result, sets)
-        print(f"model and scores: {self.run.final}; curves: tensorboard --logdir {settings.logdir} --host 127.0.0.1")
-
-
 def main(arguments=None):
     """Train, keep the best weights by validation accuracy, test them once."""
     settings = training.parse_settings(SCRIPT, __doc__, arguments, check)
     strategy = devices.make_strategy(settings.strategy)
-    with training.owned_run(settings, strategy, SCRIPT) as run, tempfile.TemporaryDirectory() as spare:
+    with runs.open_run(settings, strategy, SCRIPT) as run, tempfile.TemporaryDirectory() as spare:
         try:
-            train(settings, strategy, run, Path(spare))
+            train(settings, strategy, run, spare)
         except tf.errors.UnavailableError:
             raise cli.CourseError("another worker has gone: start all of them again, with --resume") from None
 
@@ -156,54 +103,50 @@ def check(settings):
 
 
 def train(settings, strategy, run, spare):
-    """One run with these settings; ``run`` is the chief's, ``spare`` a folder for data that the run alone needs."""
-    sets, dataset, store_folder = training.open_data(settings, spare)
-    config = training.make_config(run, settings, sets, dataset) if run else None
-    steps = training.steps_per_epoch(settings, sets["train"])
-    trainer = Trainer(settings, strategy, len(sets["train"].label_order), steps * settings.epochs)
-    print(plain.describe(trainer.network))
+    """One run with these settings: all workers learn, and the chief alone, which has ``run``, keeps what is learned."""
+    data = training.open_data(settings, run, spare)
+    steps = training.steps_per_epoch(settings, data)
+    trainer = Trainer(settings, strategy, len(data.labels), steps * settings.epochs)
+    network, optimizer = trainer.network, trainer.optimizer
+    print(plain.describe(network))
     with devices.chief_first(strategy):
-        as_log_mel = plain.takes_log_mel(trainer.network)
-        train_set, cv_set = training.network_inputs(sets, as_log_mel, store_folder, spare, settings.negatives)
-
+        train_set, cv_set = training.network_inputs(
+            data.sets, plain.takes_log_mel(network), data.folder, spare, settings.negatives
+        )
     changes = training.make_changes(settings, train_set)
 
-    # All workers learn; the chief alone writes.
-    keeper = Keeper(run, config, settings, trainer, sets["train"].label_order) if run else None
-    first_epoch = trainer.follow_chief()
-    if keeper:
-        keeper.journal.log.write_clips(sets["cv"])
-        keeper.journal.log.write_graph(plain.Recogniser(trainer.network).recognise)
-    batches = make_batches(settings, strategy, train_set, first_epoch, changes)
+    if run:
+        run.begin(data, network.variables, optimizer.variables)
+        run.show_graph(plain.Recogniser(network).recognise)
+        run.show_clips(data.sets["cv"])
+    first_epoch = devices.follow_chief(strategy, [*network.variables, *optimizer.variables], run.epoch if run else 0)
+
+    batches = devices.spread(
+        strategy,
+        lambda replicas, n_replicas: datasets.training_dataset(
+            train_set, settings.batch_size, settings.seed, first_epoch, changes, replicas, n_replicas
+        ),
+    )
     cv_batches = datasets.evaluation_dataset(cv_set, 64).cache()
-    most_steps = settings.max_steps or sys.maxsize
     for _ in range(first_epoch, settings.epochs):
-        n_steps = min(steps, most_steps - int(trainer.optimizer.step.numpy()))
+        n_steps = min(steps, (settings.max_steps or sys.maxsize) - int(optimizer.step.numpy()))
         if n_steps <= 0:
             break
-        if keeper:
-            keeper.journal.begin_epoch()
-        sums = [trainer.train_step(batches) for _ in range(n_steps)]
-        if keeper:
-            keeper.journal.step += n_steps
-            keeper.end_epoch(mean_of(sums), trainer.evaluate(cv_batches))
-    if keeper:
-        keeper.finish(settings, sets, dataset)
+        learned = mean_of([trainer.train_step(batches) for _ in range(n_steps)])
+        if run:
+            run.step += n_steps
+            weights = [(name, weight) for name, weight in plain.name_variables(network) if weight.trainable]
+            run.end_epoch(learned, trainer.evaluate(cv_batches), float(optimizer.learning_rate), weights)
+
+    if run:
+        best = plain.make_network(settings.model, len(data.labels), settings.seed)
+        run.load_best(best.variables)
+        recogniser = plain.Recogniser(best)
+        counted = models.build_model(settings.model, len(data.labels))  # the same network, in Keras
+        with run.writing():
+            tf.saved_model.save(recogniser, run.work / "saved_model")
+            training.test(settings, counted, data, run, recogniser)
     devices.wait_for_all(strategy)
-
-
-def make_batches(settings, strategy, train_set, first_epoch, changes):
-    """Endless batches for each replica of this worker; ``changes`` are made to each."""
-
-    def make(context):
-        n_replicas = context.num_replicas_in_sync
-        here = n_replicas // context.num_input_pipelines
-        replicas = range(here * context.input_pipeline_id, here * (context.input_pipeline_id + 1))
-        return datasets.training_dataset(
-            train_set, settings.batch_size, settings.seed, first_epoch, changes, replicas, n_replicas
-        )
-
-    return iter(strategy.distribute_datasets_from_function(make))
 
 
 if __name__ == "__main__":

@@ -71,7 +71,8 @@ class Job:
         )
 
 
-SPLIT = "import sys; from utils import cli, splits; sys.exit(cli.run(lambda _: splits.split() and 0))"
+SPLIT = """import sys; from utils import splits; from utils.system import cli
+sys.exit(cli.run(lambda _: splits.split() and 0))"""
 JOBS = {
     "sources": Job(("-m", "utils.sources", "archive", "challenge.zip"), "data/raw", "archive"),
     "voices": Job(("-m", "utils.voices", "--speakers", str(SPEAKERS)), "data/raw"),

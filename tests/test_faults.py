@@ -81,10 +81,10 @@ def make_demo(folder):
     """What make demo does, in small, and the same in plain TensorFlow."""
     folder.mkdir()
     for command in (
-        ("-m", "utils.voices", "--speakers", "12"),
+        ("-m", "utils.voices", "--speakers", "6"),
         ("-m", "utils.prepare"),
-        (ROOT / "train_keras.py", "--epochs", "3", "--logrun", "keras"),
-        (ROOT / "train_tensorflow.py", "--epochs", "3", "--logrun", "tensorflow"),
+        (ROOT / "train_keras.py", "--epochs", "2", "--logrun", "keras"),
+        (ROOT / "train_tensorflow.py", "--epochs", "2", "--logrun", "tensorflow"),
     ):
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         subprocess.run([sys.executable, *command], cwd=folder, env=environment, capture_output=True, check=True)

@@ -52,11 +52,10 @@ def one_line(main, arguments, capsys):
     return error
 
 
-def begin_run(sets, **settings):
+def begin_run(**settings):
     settings = Settings(path_to_data="store", **settings)
-    run = runs.RunFolder(settings.logrun, settings.logdir, "train_keras.py")
-    config = training.make_config(run, settings, sets, "made clips")
-    run.start(config, sets["train"].label_order, settings.resume, 1)
+    run = runs.Run(settings, "train_keras.py")
+    run.begin(training.open_data(settings, run, None), [], [])
     return run
 
 
@@ -67,26 +66,31 @@ def begin_run(sets, **settings):
         ({"labels": MORE}, "and store has lights,music,stop,silence,unknown: go on with arrays of the labels"),
         (
             {"seed": 5},
-            r"began with other clips, made clips \(files \w{12}\), than store holds, made clips \(files \w{12}",
+            r"began with other clips, random data \(files \w{12}\), than store holds, random data \(files \w{12}",
         ),
         ({"n_clips": 24}, "began with other clips"),
     ],
 )
 def test_a_run_goes_on_with_what_it_began_with(change, line, folder):
-    begin_run(make_store())
-    begin_run(make_store(), resume=True)
+    make_store()
+    begin_run()
+    make_store()
+    begin_run(resume=True)
     before = tree(folder / "runs")
     with pytest.raises(cli.CourseError, match=line):
-        begin_run(make_store(**change), resume=True)
+        make_store(**change)
+        begin_run(resume=True)
     assert tree(folder / "runs") == before
 
 
 def test_a_run_from_before_its_data_was_noted_goes_on(folder):
-    run = begin_run(make_store())
+    make_store()
+    run = begin_run()
     config = json.loads((run.work / "config.json").read_text())
     del config["dataset"], config["dataset_hash"]
     (run.work / "config.json").write_text(json.dumps(config))
-    begin_run(make_store(seed=5), resume=True)
+    make_store(seed=5)
+    begin_run(resume=True)
 
 
 @pytest.mark.parametrize("script", [train_keras, train_tensorflow])
@@ -146,10 +150,10 @@ def test_another_number_of_labels_is_not_called_damage(save, folder):
 
 
 def test_a_checkpoint_of_another_network_is_not_read_in_part(folder):
-    training.write_variables(folder / "a.npz", [tf.Variable(1.0), tf.Variable(2.0)])
+    models.write_variables(folder / "a.npz", [tf.Variable(1.0), tf.Variable(2.0)])
     variable = tf.Variable(0.0)
     with pytest.raises(cli.CourseError, match="holds 2 variables and the network has 1"):
-        training.read_variables(folder / "a.npz", [variable])
+        models.read_variables(folder / "a.npz", [variable])
     assert variable.numpy() == 0
 
 

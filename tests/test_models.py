@@ -84,8 +84,8 @@ def test_a_network_learns_24_clips_by_heart(name, clips, monkeypatch):
             layer.momentum = 0.5  # averages that follow within some steps: there are not many
     loss = keras.losses.CategoricalCrossentropy(from_logits=True)
     part.compile(keras.optimizers.Adam(1e-3 if name == "kwt_1" else 3e-3), loss, jit_compile=False)
-    for _ in range(12):
-        part.fit(X, y, batch_size=24, epochs=10, verbose=0)
+    for _ in range(24):
+        part.fit(X, y, batch_size=24, epochs=5, verbose=0)
         if np.array_equal(np.argmax(model(waveforms), axis=1), np.argmax(y, axis=1)):
             return
     raise AssertionError(f"{name} still mistakes some of the clips it was trained on")

@@ -5,7 +5,6 @@ afterwards, byte for byte, and a refusal is one line. The networks alone are lef
 """
 
 import contextlib
-import dataclasses
 import itertools
 import os
 import shutil
@@ -32,13 +31,8 @@ CONFIG = {"script": "train_keras.py", "model": "tc_resnet8"}
 
 def write_run(settings, strategy, run, spare):
     """What a training does on disk, without the training."""
-    if not settings.random_data:
-        training.open_data(settings, spare)
-    run.start(dataclasses.asdict(settings), LABELS, settings.resume, n_bytes=1)
-    journal = runs.Journal(run, settings)
-    journal.begin_epoch()
-    journal.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [])
-    journal.log.close()
+    run.begin(training.open_data(settings, run, spare), [], [])
+    run.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [])
     run.finish({})
 
 
@@ -273,7 +267,7 @@ def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, 
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.RunFolder, "finish", fail)
+        patch.setattr(runs.Run, "finish", fail)
         assert cli.run(train_keras.main, ["--random_data"]) == 130
     assert (project / "runs/latest/curves" / curves.name).read_bytes() == content
     assert cli.run(train_keras.main, ["--random_data"]) == 0
@@ -505,8 +499,9 @@ def test_arrays_that_a_training_reads_are_not_replaced_under_it(project, monkeyp
     (project / "data/main/preprocessed/.reader_1.lock").write_text("process 1 (dead)")
 
     def train(settings, strategy, run, spare):
-        run.start(dataclasses.asdict(settings), LABELS, False, n_bytes=1)
-        code = "from utils import cli, prepare; raise SystemExit(cli.run(prepare.main, ['--keywords', 'no']))"
+        run.begin(training.open_data(settings, run, spare), [], [])
+        code = "from utils import prepare; from utils.system import cli\n"
+        code += "raise SystemExit(cli.run(prepare.main, ['--keywords', 'no']))"
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}
         other = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True)
         assert other.returncode == 1

@@ -78,6 +78,8 @@ ELSEWHERE = {  # and why
     "python -m utils.sources speech_commands": "the same",
     "python train_keras.py --recipe best --model tc_resnet8_1.2 --epochs 260": "many epochs: test_training.py",
     "python train_keras.py --recipe best": "the same",
+    "python train_keras.py --no-negatives": "test_training.py",
+    "python train_keras.py --no-augment": "the same",
     "python train_keras.py --path_to_data voice_data": "the original's arrays: test_store.py",
     "python train_tensorflow.py --strategy multi_worker": "two processes: test_tensorflow.py",
     "python predict.py --listen": "a microphone: test_stream.py",

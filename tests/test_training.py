@@ -17,7 +17,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import train_keras
 import train_tensorflow
-from utils import datasets, evaluation, models, recogniser, runs, training
+from utils import datasets, evaluation, models, recogniser, runs, trained, training
 from utils.labels import LABELS
 from utils.nets import architectures
 from utils.settings import RECIPES
@@ -174,8 +174,8 @@ def test_missing_data_is_one_line_and_status_1(capsys, folder):
 
 def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys, monkeypatch, tiny):
     kept = []  # as a notebook keeps what its cells have made
-    begin = runs.RunLog.write_graph
-    monkeypatch.setattr(runs.RunLog, "write_graph", lambda log, model: (kept.append(log), begin(log, model)))
+    show = runs.Run.show_graph
+    monkeypatch.setattr(runs.Run, "show_graph", lambda run, network: (kept.append(run), show(run, network)))
     train("--max_steps", "2", "--epochs", "3")
     run = folder / "runs" / "latest"
     files = sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
@@ -233,15 +233,15 @@ def results(run):
 def test_an_interrupted_run_is_resumed_exactly(finished, folder, tiny, monkeypatch, capsys):
     """As after a kill, which the slow tests try on the whole network."""
     script, whole = finished
-    end_epoch = runs.Journal.end_epoch
+    end_epoch = runs.Run.end_epoch
 
-    def interrupt(journal, *arguments):
-        if journal.epoch == 2:
+    def interrupt(run, *arguments):
+        if run.epoch == 2:
             raise KeyboardInterrupt
-        return end_epoch(journal, *arguments)
+        return end_epoch(run, *arguments)
 
     with monkeypatch.context() as patch:
-        patch.setattr(runs.Journal, "end_epoch", interrupt)
+        patch.setattr(runs.Run, "end_epoch", interrupt)
         keras.backend.clear_session()
         assert cli.run(script.main, [*RANDOM, "--epochs", "3"]) == 130
     assert [path.name for path in (folder / "runs").iterdir()] == [".latest.partial"]
@@ -313,7 +313,7 @@ def test_an_old_run_stays_until_the_new_one_has_ended_well(finished, folder, mon
         raise RuntimeError("the power went off")
 
     with monkeypatch.context() as patch, pytest.raises(RuntimeError):
-        patch.setattr(training.RunCallback, "on_epoch_begin", fail)
+        patch.setattr(train_keras.Keep, "on_epoch_begin", fail)
         train("--max_steps", "1", "--seed", "5")
     assert (folder / "runs" / "latest" / "result.json").read_bytes() == old
     train("--max_steps", "1", "--seed", "5")
@@ -326,7 +326,7 @@ def test_the_saved_model_takes_raw_waveforms_and_tests_as_in_training(folder):
     run = folder / "runs" / "latest"
     model = keras.saving.load_model(run / "model.keras", safe_mode=True)
     fresh = models.build_model()
-    training.read_variables(run / "best" / "weights.npz", fresh.variables)
+    models.read_variables(run / "best" / "weights.npz", fresh.variables)
     assert (run / "model.keras").stat().st_size < 6 * fresh.count_params()  # no optimizer beside the weights
     waveforms = np.random.default_rng(1).normal(0, 0.1, (4, 16000)).astype(np.float32)
     np.testing.assert_allclose(model(waveforms), fresh(waveforms, training=False), atol=1e-5)
@@ -407,8 +407,9 @@ def test_read_only_data_is_left_alone(folder, monkeypatch, capsys, tiny):
 
 
 def test_a_disk_that_was_full_for_a_moment_is_one_line(folder):
-    run = runs.RunFolder("latest", "tf_logs", "train_keras.py")
-    run.start({"logdir": "tf_logs"}, LABELS, resume=False, n_bytes=1)
+    settings = training.parse_settings("train_keras.py", "", ["--random_data"])
+    run = runs.Run(settings, "train_keras.py")
+    run.begin(training.open_data(settings, run, folder / "spare"), [], [])
     with pytest.raises(cli.CourseError, match="go on with --resume"), run.writing():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(tf.errors.NotFoundError), run.writing():  # what else goes wrong is not taken for that
@@ -419,4 +420,4 @@ def test_who_names_no_run_is_told_which_there_are(folder):
     (folder / "runs" / "mine").mkdir(parents=True)
     (folder / "runs" / "mine" / "labels.txt").write_text("yes", encoding="utf-8")
     with pytest.raises(cli.CourseError, match=r"holds no model: name another run folder \(runs.mine\)"):
-        runs.read_labels("runs/latest")
+        trained.read_labels("runs/latest")

@@ -11,12 +11,14 @@ import math
 import sys
 from dataclasses import dataclass
 
+import numpy as np
+
 from utils.audio import CLIP_SAMPLES
 from utils.labels import LABELS
 from utils.nets import architectures
 from utils.nets.architectures import NETWORK
 from utils.nets.frontend import LogMel
-from utils.system import cli
+from utils.system import cli, files
 from utils.system.quiet import keras
 
 layers = keras.layers
@@ -128,6 +130,28 @@ def load_model(path):
     """
     with reading(path):
         return keras.saving.load_model(path, compile=False, safe_mode=True)
+
+
+def write_variables(path, variables, others=None):
+    """Keep variables in one file of numpy's, and other values by name.
+
+    Not in Keras's HDF5, which crashes where the disk is full.
+    """
+    arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
+    with files.new_file(path) as file:
+        np.savez(file, **(others or {}), **arrays)
+
+
+def read_variables(path, variables):
+    """Set variables from a file of :func:`write_variables`, in the same order; the other values by name."""
+    with reading(path), np.load(path, allow_pickle=False) as saved:
+        others = {name: saved[name] for name in saved.files if not name.startswith("variable_")}
+        n_saved = len(saved.files) - len(others)
+        if n_saved != len(variables):
+            raise cli.CourseError(f"{path} holds {n_saved} variables and the network has {len(variables)}: begin anew")
+        for index, variable in enumerate(variables):
+            variable.assign(saved[f"variable_{index}"])
+        return others
 
 
 def learning_part(model):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, models, runs, trained
+from utils import audio, models, trained
 from utils.features import N_FRAMES, N_MELS
 from utils.nets import plain
 from utils.system import files
@@ -32,7 +32,7 @@ class Recogniser:
         self._from_waveforms = _probabilities(logits, (audio.CLIP_SAMPLES,))
         self._from_log_mel = network and _probabilities(network, (N_FRAMES, N_MELS))
         n_outputs = self(np.zeros((1, audio.CLIP_SAMPLES), np.float32)).shape[1]
-        runs.require_outputs(folder, self.labels, n_outputs)
+        trained.require_outputs(folder, self.labels, n_outputs)
 
     def __call__(self, waveforms):
         """Probabilities (n, n_labels) of float32 waveforms (n, 16000) in [-1, 1)."""
@@ -96,7 +96,7 @@ def _load_half(path, labels):
     model = models.build_model(_read_name(path), len(labels))
     with np.load(path, allow_pickle=False) as saved:
         last = saved[f"weight_{len(saved.files) - 1}"]  # the bias of the logits
-        runs.require_outputs(path.parent, labels, last.shape[-1])
+        trained.require_outputs(path.parent, labels, last.shape[-1])
         model.set_weights([saved[f"weight_{index}"].astype(np.float32) for index in range(len(saved.files))])
     return _parts(model)
 
@@ -121,7 +121,7 @@ def _load_saved_model(path, labels):
     # The graph of a SavedModel may hold any operation, to write files for one: its weights alone are read.
     network, weights = plain.make_network(_read_name(path), len(labels)), str(path / "variables" / "variables")
     shapes = tf.train.load_checkpoint(weights).get_variable_to_shape_map()
-    runs.require_outputs(path.parent, labels, shapes["network/logits/bias/.ATTRIBUTES/VARIABLE_VALUE"][-1])
+    trained.require_outputs(path.parent, labels, shapes["network/logits/bias/.ATTRIBUTES/VARIABLE_VALUE"][-1])
     saved = tf.train.Checkpoint(network=network).read(weights)
     saved.assert_existing_objects_matched().expect_partial()
     return plain.Recogniser(network), network if plain.takes_log_mel(network) else None

@@ -1,10 +1,11 @@
-"""A training run on disk: its folder, its log, what TensorBoard shows of it."""
+"""A training run on disk: its folder, its log, its curves for TensorBoard, its best and last weights."""
 
 import contextlib
 import dataclasses
 import errno
 import io
 import itertools
+import math
 import os
 import shutil
 import time
@@ -12,12 +13,13 @@ from pathlib import Path
 
 from matplotlib.figure import Figure
 
-from utils import audio, datasets, plots, web
+from utils import audio, datasets, models, plots, trained, web
+from utils.nets import devices
 from utils.settings import Settings
 from utils.system import files
 from utils.system.cli import BadUse, CourseError, hold_back_notes, warn
 from utils.system.quiet import tf
-from utils.trained import RUNS, read_labels
+from utils.trained import RUNS
 
 # A checkpoint has the weights and the optimizer's two averages of them, and the last one stays until the next is whole;
 # beside it the best weights, twice, and at the end the model.
@@ -47,54 +49,59 @@ KIND = files.Kind(
 )
 CURVES = files.Kind("the curves of a run", None, None, (EVENTS,))
 NO_SPACE = os.strerror(errno.ENOSPC)  # in the words of the system, which TensorFlow's errors repeat
+BEST, LAST = "best/weights.npz", "last/checkpoint.npz"
+LOG_HEADER = "step,epoch,split,loss,accuracy,seconds\n"
 HISTOGRAMS = 20  # times in a run that histograms of the weights are written
 
 
-class RunFolder:
+class Run:
     """``runs/<logrun>``: replaced only when the new run has ended well.
 
     Until then the run lies in a hidden folder beside it, from which ``--resume`` goes on. Only the script
-    that began a run can read its checkpoints.
+    that began a run can go on with it.
+
+    Parameters
+    ----------
+    settings : Settings
+    script : str
 
     Attributes
     ----------
     final, work, board : Path
         The run when it has ended, until then, and its curves for TensorBoard.
+    epoch, step, seconds : int, int, float
+        How far it has come.
     """
 
-    def __init__(self, logrun, logdir, script):
-        self._script, self._is_begun = script, False
-        self.final = RUNS / logrun
+    def __init__(self, settings, script):
+        self._settings, self._script, self._is_begun = settings, script, False
+        self.final = RUNS / settings.logrun
         self.work = files.beside(self.final, "partial")
-        self.board = Path(logdir) / logrun
+        self.board = Path(settings.logdir) / settings.logrun
+        self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self._best = (-1.0, 0.0)  # validation accuracy, minus validation loss
 
-    def saved_settings(self):
-        """Settings of the run that ``--resume`` goes on with."""
-        config = files.read_json(self._resumed_from / "config.json")
-        if not isinstance(config, dict):
-            raise CourseError(f"{self.final} holds no run to go on with: start one without --resume")
-        if config.get("script", self._script) != self._script:
-            raise CourseError(f"{self.final} was begun by {config['script']}: resume it with that")
-        names = {field.name for field in dataclasses.fields(Settings)}
-        return {name: value for name, value in config.items() if name in names}
+    # The folder.
 
     @contextlib.contextmanager
-    def owned(self, read):
+    def owned(self):
         """Have the run's folders for this process alone, if all that is in them is of a run.
 
-        Parameters
-        ----------
-        read : dict of str -> path
-            What the run reads, by flag: nothing that lies in these folders.
+        Nothing has been read or written before.
 
         Raises
         ------
         BadUse
-            If something else is in the way.
+            If something else is in the way, or the run would lie in what it reads.
         CourseError
             If another process has them.
         """
-        run, board = ("the run folder", self.final), ("the folder of its curves", self.board)
+        settings, run, board = self._settings, ("the run folder", self.final), ("the folder of its curves", self.board)
+        read = {"--teacher": settings.teacher} if settings.teacher else {}
+        if not settings.random_data:
+            read["--path_to_data"] = settings.path_to_data
+            if settings.logdir != Settings.logdir:
+                files.require_apart({"--logdir": settings.logdir, "--path_to_data": settings.path_to_data})
         files.require_apart(dict((run, board)))
         for given, written in itertools.product(read.items(), (run, board)):
             files.require_outside(given, written)
@@ -103,47 +110,52 @@ class RunFolder:
         files.require_ours(self.board, CURVES)
         if not (self.final.exists() or self.work.exists()) and next(self.board.glob(EVENTS), None):
             raise BadUse(f"{self.board} holds the curves of another run than {self.final}: choose another --logrun")
-        with files.owned(self.final), files.owned(self.board):
-            yield self
+        data = contextlib.nullcontext() if settings.random_data else files.reading(settings.path_to_data)
+        with files.owned(self.final), files.owned(self.board), data:
+            try:
+                yield self
+            except KeyboardInterrupt:
+                raise KeyboardInterrupt(self._how_to_resume) from None
 
     @property
-    def how_to_resume(self):
+    def _how_to_resume(self):
         """What an interrupted run has to say."""
         if not (self.work / "config.json").exists():
             return "nothing was kept"
         return f"go on with: python {self._script} --resume --logrun {self.final.name}"
 
-    @property
-    def _resumed_from(self):
-        """Where the run lies that ``--resume`` goes on with."""
-        return self.work if (self.work / "config.json").exists() else self.final
+    def require_same(self, data):
+        """Raise CourseError unless the run that is gone on with began with these labels in this order, and this data.
 
-    def require_same_data(self, train, config):
-        """Raise CourseError unless the run began with these labels in this order, and this data.
-
-        Parameters
-        ----------
-        train : ClipSet
-        config : dict
-            As it is to be; a run from before the data was noted is taken to have had the same.
+        A run from before the data was noted is taken to have had the same.
         """
+        folder = _resumed_from(self.final)
         hint = "go on with arrays of the labels that it began with, or start anew without --resume"
-        if (self._resumed_from / "labels.txt").exists():
-            datasets.require_labels(train, read_labels(self._resumed_from), self.final, hint)
-        before = files.read_json(self._resumed_from / "config.json")
-        if before.get("dataset_hash", config["dataset_hash"]) != config["dataset_hash"]:
-            then, now = (f"{known.get('dataset')} (files {known['dataset_hash']})" for known in (before, config))
+        if (folder / "labels.txt").exists():
+            datasets.require_labels(data.sets["train"], trained.read_labels(folder), self.final, hint)
+        before = files.read_json(folder / "config.json")
+        if before.get("dataset_hash", data.hash) != data.hash:
             raise CourseError(
-                f"{self.final} began with other clips, {then}, than {train.inputs[0].path.parent} holds, {now}: "
+                f"{self.final} began with other clips, {before.get('dataset')} (files {before['dataset_hash']}), than "
+                f"{data.folder} holds, {data.name} (files {data.hash}): "
                 "go on with those that it began with, or start anew without --resume"
             )
 
-    def start(self, config, labels, resume, n_bytes):
-        """Make the work folder, or go on in the one that is there; ``n_bytes`` are those of the model's weights."""
-        self._n_bytes = n_bytes
+    def begin(self, data, network, optimizer):
+        """Make the work folder, or go on in the one that is there, and start the clock.
+
+        Parameters
+        ----------
+        data : training.Data
+        network, optimizer : list of variables
+            What the network's answers depend on, and what the optimizer knows beside it. With ``--resume`` they are
+            set to what the run's last checkpoint holds.
+        """
+        self._network, self._everything = network, [*network, *optimizer]
+        self._n_bytes = sum(4 * math.prod(variable.shape) for variable in network)
         self.require_space()
         files.recover(self.final, KIND)
-        if not resume:
+        if not self._settings.resume:
             if (self.work / "last").exists():
                 warn(f"{self.final} was never finished: begun anew, as --resume was not given")
             self._set_curves_aside()
@@ -151,11 +163,29 @@ class RunFolder:
         elif not (self.work / "config.json").exists():
             files.remove(self.work)
             shutil.copytree(self.final, self.work, ignore=shutil.ignore_patterns("config.json"))
-        self.work.mkdir(parents=True, exist_ok=True)
-        files.write_text(self.work / "labels.txt", "\n".join(labels) + "\n")
+        for folder in (self.work, self.work / "best", self.work / "last"):
+            folder.mkdir(parents=True, exist_ok=True)
+        files.write_text(self.work / "labels.txt", "\n".join(data.labels) + "\n")
+        if self._settings.resume:
+            self._restore()
         # Written last: with it the folder is known to hold a run that can be gone on with.
-        files.write_json(self.work / "config.json", {"script": self._script, **config})
+        note = {"dataset": data.name, "dataset_hash": data.hash}
+        config = {"script": self._script, **dataclasses.asdict(self._settings), **note}
+        files.write_json(self.work / "config.json", config)
         self._is_begun = True
+        self._open_log()
+        self._started = time.perf_counter()
+
+    def _restore(self):
+        """Set variables and counters to those of the last checkpoint."""
+        last = self.work / LAST
+        if last.exists():
+            state = models.read_variables(last, self._everything)
+            self.epoch, self.step, self.seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
+            self._best = tuple(float(value) for value in state["best"])
+            print(f"resumed after epoch {self.epoch}")
+        elif any(last.parent.iterdir()):
+            raise CourseError(f"{self.final} was begun by an earlier version: start anew, without --resume")
 
     def _set_curves_aside(self):
         """Keep the curves of a run that has ended with it, until it is replaced."""
@@ -185,52 +215,86 @@ class RunFolder:
         except CourseError as error:
             raise CourseError(f"{error}, then go on with --resume" if self._is_begun else str(error)) from error
 
+    def load_best(self, variables):
+        """Set the variables of a network of this kind to those of the best epoch."""
+        models.read_variables(self.work / BEST, variables)
+
     def finish(self, result):
         """Write ``result.json`` and put the run in its place."""
+        self._writer.close()  # Windows would not remove the curves while they are open
         files.write_json(self.work / "result.json", result)
         files.replace(self.work, self.final, KIND)
 
+    # Epochs.
 
-def require_outputs(folder, labels, n_outputs):
-    """Raise CourseError unless the model of a run folder has an output for each label."""
-    if n_outputs != len(labels):
-        raise CourseError(f"{folder}/labels.txt lists {len(labels)} labels, the model has {n_outputs}")
+    @property
+    def is_over(self):
+        """Whether the run has taken all steps that ``--max_steps`` allows."""
+        return bool(self._settings.max_steps) and self.step >= self._settings.max_steps
 
+    def end_epoch(self, train, cv, learning_rate, weights):
+        """Log an epoch; keep what it takes to go on, and the weights if they are the best so far.
 
-class RunLog:
-    """Loss and accuracy by epoch: ``log.csv``, TensorBoard, a line on the terminal.
+        Parameters
+        ----------
+        train, cv : (float, float)
+            Loss and accuracy.
+        learning_rate : float
+        weights : list of (str, variable)
+            For histograms, which are written now and then.
+        """
+        self.epoch += 1
+        self.seconds += time.perf_counter() - self._started
+        with self.writing():
+            self._log(train, cv, learning_rate)
+            if self.epoch % max(1, self._settings.epochs // HISTOGRAMS) == 0:
+                with self._writer.as_default(step=self.step):
+                    for name, weight in weights:
+                        tf.summary.histogram(name, weight)
+            if (cv[1], -cv[0]) > self._best:
+                self._best = cv[1], -cv[0]
+                models.write_variables(self.work / BEST, self._network)
+            state = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self._best}
+            models.write_variables(self.work / LAST, self._everything, state)
+        self._started = time.perf_counter()
 
-    Parameters
-    ----------
-    folder : Path
-        Gets ``log.csv``.
-    board : Path
-        TensorBoard folder of the run.
-    first_epoch : int
-        Epochs before it are kept from a run that is resumed, the rest is dropped.
-    """
+    # The log: log.csv, TensorBoard, a line on the terminal.
 
-    HEADER = "step,epoch,split,loss,accuracy,seconds\n"
-
-    def __init__(self, folder, board, first_epoch=0):
-        self._path = folder / "log.csv"
-        if first_epoch == 0:
-            for path in board.glob(EVENTS):
+    def _open_log(self):
+        """From a run that is resumed, the lines of the epochs are kept that its checkpoint knows."""
+        if self.epoch == 0:
+            for path in self.board.glob(EVENTS):
                 path.unlink()
-            self._lines = [self.HEADER]
+            self._lines = [LOG_HEADER]
         else:
-            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            self._lines = [lines[0], *(line for line in lines[1:] if int(line.split(",")[1]) <= first_epoch)]
-        self._writer = tf.summary.create_file_writer(str(board))
+            lines = (self.work / "log.csv").read_text(encoding="utf-8").splitlines(keepends=True)
+            self._lines = [lines[0], *(line for line in lines[1:] if int(line.split(",")[1]) <= self.epoch)]
+        self._writer = tf.summary.create_file_writer(str(self.board))
 
-    def write_graph(self, model):
-        """The graph of a model (a function of a batch of waveforms)."""
+    def _log(self, train, cv, learning_rate):
+        for split, (loss, accuracy) in (("train", train), ("cv", cv)):
+            self._lines.append(f"{self.step},{self.epoch},{split},{loss:.6f},{accuracy:.6f},{self.seconds:.1f}\n")
+        files.write_text(self.work / "log.csv", "".join(self._lines))
+        with self._writer.as_default(step=self.step):
+            for split, (loss, accuracy) in (("train", train), ("cv", cv)):
+                tf.summary.scalar(f"loss/{split}", loss)
+                tf.summary.scalar(f"accuracy/{split}", accuracy)
+            tf.summary.scalar("learning_rate", learning_rate)
+        self._writer.flush()
+        print(
+            f"epoch {self.epoch:3d}/{self._settings.epochs}  train: loss {train[0]:.3f} accuracy {train[1]:.3f}  "
+            f"cv: loss {cv[0]:.3f} accuracy {cv[1]:.3f}  {self.seconds:.0f} s",
+            flush=True,
+        )
+
+    def show_graph(self, network):
+        """The graph of a network (a function of a batch of waveforms)."""
         waveforms = tf.TensorSpec((None, audio.CLIP_SAMPLES), name="waveforms")
-        graph = tf.function(model).get_concrete_function(waveforms).graph
+        graph = tf.function(network).get_concrete_function(waveforms).graph
         with self._writer.as_default(step=0):
             tf.summary.graph(graph)
 
-    def write_clips(self, clip_set):
+    def show_clips(self, clip_set):
         """The first clip of each label, to listen to."""
         rows, y = next(clip_set.blocks())
         with self._writer.as_default(step=0), hold_back_notes():  # on joining strings without AVX-512
@@ -239,99 +303,46 @@ class RunLog:
                 name = f"clip/{clip_set.label_order[index]}"
                 tf.summary.audio(name, waveform[:, :, None], audio.SAMPLE_RATE)
 
-    def write_confusion(self, counts, labels, step):
+    def show_confusion(self, counts, labels):
         """The confusion matrix of the validation set, as a picture."""
         figure = Figure(figsize=(7, 7), layout="constrained")
         plots.plot_confusion(figure.subplots(), counts, labels)
         png = io.BytesIO()
         figure.savefig(png, format="png", dpi=80)
-        with self._writer.as_default(step=step), hold_back_notes():
+        with self._writer.as_default(step=self.step), hold_back_notes():
             tf.summary.image("confusion/cv", tf.image.decode_png(png.getvalue(), channels=3)[None])
         self._writer.flush()
 
-    def close(self):
-        """Let go of the curves' file, which Windows would not remove while it is open."""
-        self._writer.close()
 
-    def write_histograms(self, weights, step):
-        """Histograms of named weights."""
-        with self._writer.as_default(step=step):
-            for name, weight in weights:
-                tf.summary.histogram(name, weight)
-
-    def write(self, step, epoch, epochs, train, cv, learning_rate, seconds):
-        """One epoch; ``train`` and ``cv`` are (loss, accuracy)."""
-        for split, (loss, accuracy) in (("train", train), ("cv", cv)):
-            self._lines.append(f"{step},{epoch},{split},{loss:.6f},{accuracy:.6f},{seconds:.1f}\n")
-        files.write_text(self._path, "".join(self._lines))
-        with self._writer.as_default(step=step):
-            for split, (loss, accuracy) in (("train", train), ("cv", cv)):
-                tf.summary.scalar(f"loss/{split}", loss)
-                tf.summary.scalar(f"accuracy/{split}", accuracy)
-            tf.summary.scalar("learning_rate", learning_rate)
-        self._writer.flush()
-        print(
-            f"epoch {epoch:3d}/{epochs}  train: loss {train[0]:.3f} accuracy {train[1]:.3f}  "
-            f"cv: loss {cv[0]:.3f} accuracy {cv[1]:.3f}  {seconds:.0f} s",
-            flush=True,
-        )
+@contextlib.contextmanager
+def open_run(settings, strategy, script):
+    """The run, its folders for this process alone, see :meth:`Run.owned`; None for all workers but the chief."""
+    if not devices.is_chief(strategy):
+        yield None
+        return
+    with Run(settings, script).owned() as run:
+        yield run
 
 
-class Journal:
-    """What both scripts keep of a run as it goes on: counters, log, TensorBoard, which epoch was best.
+def read_settings(logrun, script):
+    """Settings of the run that ``--resume`` goes on with, as its config.json has them.
 
-    Parameters
-    ----------
-    run : RunFolder
-    settings : Settings
-    state : dict, optional
-        :attr:`state` of the run that is gone on with.
-
-    Attributes
-    ----------
-    log : RunLog
+    Raises
+    ------
+    CourseError
+        If there is no such run, or another script began it.
     """
+    final = RUNS / logrun
+    config = files.read_json(_resumed_from(final) / "config.json")
+    if not isinstance(config, dict):
+        raise CourseError(f"{final} holds no run to go on with: start one without --resume")
+    if config.get("script", script) != script:
+        raise CourseError(f"{final} was begun by {config['script']}: resume it with that")
+    names = {field.name for field in dataclasses.fields(Settings)}
+    return {name: value for name, value in config.items() if name in names}
 
-    def __init__(self, run, settings, state=None):
-        self._settings = settings
-        state = state or {"epoch": 0, "step": 0, "seconds": 0.0, "best": (-1.0, 0.0)}
-        self.epoch, self.step, self.seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
-        self._best = tuple(float(value) for value in state["best"])  # validation accuracy, minus validation loss
-        if self.epoch:
-            print(f"resumed after epoch {self.epoch}")
-        self.log = RunLog(run.work, run.board, self.epoch)
 
-    @property
-    def state(self):
-        """What a checkpoint has to hold of it."""
-        return {"epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self._best}
-
-    @property
-    def is_over(self):
-        """Whether the run has taken all steps that ``--max_steps`` allows."""
-        return bool(self._settings.max_steps) and self.step >= self._settings.max_steps
-
-    def begin_epoch(self):
-        """Start the clock."""
-        self._started = time.perf_counter()
-
-    def end_epoch(self, train, cv, learning_rate, weights):
-        """Log an epoch; whether it is the best so far.
-
-        Parameters
-        ----------
-        train, cv : (float, float)
-            Loss and accuracy.
-        learning_rate : float
-        weights : sequence of (str, tensor)
-            For histograms, which are written now and then.
-        """
-        self.epoch += 1
-        self.seconds += time.perf_counter() - self._started
-        self.log.write(self.step, self.epoch, self._settings.epochs, train, cv, learning_rate, self.seconds)
-        if self.epoch % max(1, self._settings.epochs // HISTOGRAMS) == 0:
-            self.log.write_histograms(weights, self.step)
-        score = cv[1], -cv[0]
-        is_best = score > self._best
-        self._best = max(score, self._best)
-        return is_best
+def _resumed_from(final):
+    """Where the run lies that is gone on with: not finished, or finished and to be trained longer."""
+    work = files.beside(final, "partial")
+    return work if (work / "config.json").exists() else final

@@ -183,20 +183,8 @@ BEFORE = {"negatives": False}  # what a run did that was started before there wa
 FREE_ON_RESUME = ("epochs", "resume", "max_steps", "logdir", "logrun", "strategy")
 
 
-def parse(description, read_saved, arguments=None, check=None):
-    """Settings from the command line.
-
-    Parameters
-    ----------
-    description : str
-        Of the script.
-    read_saved : callable
-        From the name of a run to the settings it was started with, for ``--resume``: a flag that
-        contradicts them is an error. None where they are not known.
-    arguments : list of str, optional
-    check : callable, optional
-        From settings to what a script cannot do of them, or None.
-    """
+def make_parser(description):
+    """Parser of the flags of both scripts, which tells of those alone that are given."""
     parser = cli.Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for field in dataclasses.fields(Settings):
         details = dict(field.metadata)
@@ -205,12 +193,22 @@ def parse(description, read_saved, arguments=None, check=None):
         if details.get("action"):
             del details["type"]
         parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **details)
-    given = vars(parser.parse_args(arguments))
-    saved = read_saved(given.get("logrun", Settings.logrun)) if given.get("resume") else None
-    settings = Settings(**given) if saved is None else _resume(parser, saved, given)
-    if check and (objection := check(settings)):
-        parser.error(objection)
-    return settings
+    return parser
+
+
+def combine(parser, given, saved=None):
+    """Settings from the flags that were given, and from those of the run that is gone on with.
+
+    A flag that contradicts the run ends the command, by ``parser``.
+    """
+    if saved is None:
+        return Settings(**given)
+    saved = _read(saved)
+    for name, value in given.items():
+        if name not in FREE_ON_RESUME and saved[name] != value:
+            parser.error(f"--{name} was {saved[name]} in that run and cannot change on --resume")
+    free = {name: value for name, value in given.items() if name in FREE_ON_RESUME}
+    return Settings(**{**saved, "max_steps": None, **free})
 
 
 def _read(saved):
@@ -225,12 +223,3 @@ def _read(saved):
         except (argparse.ArgumentTypeError, ValueError) as error:
             raise cli.CourseError(f"config.json of that run is damaged: {field.name} is {text!r} ({error})") from error
     return vars(Settings(**values))
-
-
-def _resume(parser, saved, given):
-    saved = _read(saved)
-    for name, value in given.items():
-        if name not in FREE_ON_RESUME and saved[name] != value:
-            parser.error(f"--{name} was {saved[name]} in that run and cannot change on --resume")
-    free = {name: value for name, value in given.items() if name in FREE_ON_RESUME}
-    return Settings(**{**saved, "max_steps": None, **free})

@@ -61,3 +61,9 @@ def read_labels(folder):
     if not path.exists():
         raise no_model(folder)
     return files.read_text(path).splitlines()
+
+
+def require_outputs(folder, labels, n_outputs):
+    """Raise CourseError unless the model of a run folder has an output for each label."""
+    if n_outputs != len(labels):
+        raise CourseError(f"{folder}/labels.txt lists {len(labels)} labels, the model has {n_outputs}")

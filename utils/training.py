@@ -1,9 +1,8 @@
-"""What both training scripts share: data, schedule, checkpoints of Keras, the result."""
+"""What both training scripts share: settings, data, schedule, the result."""
 
-import contextlib
-import dataclasses
 import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -11,8 +10,7 @@ from utils import audio, datasets, evaluation, models, runs, trained
 from utils.labels import LABELS, SILENCE, with_extras
 from utils.nets import devices
 from utils.nets.changes import Augment, WaveformAugment
-from utils.settings import RECIPES, Settings, parse
-from utils.system import files
+from utils.settings import RECIPES, Settings, combine, make_parser
 from utils.system.cli import CourseError
 from utils.system.quiet import keras, tf
 
@@ -21,128 +19,61 @@ TEACHER_SHARE = 0.5  # of what is to be learned, if there is a teacher
 
 
 def parse_settings(script, description, arguments=None, check=None):
-    """Settings of a script from the command line, see :func:`settings.parse`; a resumed run's come from its folder."""
-
-    def read_saved(logrun):
-        # The chief alone has a folder: the workers that follow it go by the flags they are given.
-        return None if devices.follows_chief() else runs.RunFolder(logrun, "", script).saved_settings()
-
-    return parse(description, read_saved, arguments, check)
-
-
-@contextlib.contextmanager
-def owned_run(settings, strategy, script):
-    """Folders of the run for this process alone, see :meth:`runs.RunFolder.owned`; None for all workers but the chief.
-
-    Nothing has been read or written before.
-    """
-    if not devices.is_chief(strategy):
-        yield None
-        return
-    read = {"--teacher": settings.teacher} if settings.teacher else {}
-    if not settings.random_data:
-        read["--path_to_data"] = settings.path_to_data
-        if settings.logdir != Settings.logdir:
-            files.require_apart({"--logdir": settings.logdir, "--path_to_data": settings.path_to_data})
-    run = runs.RunFolder(settings.logrun, settings.logdir, script)
-    data = contextlib.nullcontext() if settings.random_data else files.reading(settings.path_to_data)
-    with run.owned(read), data:
-        try:
-            yield run
-        except KeyboardInterrupt:
-            raise KeyboardInterrupt(run.how_to_resume) from None
-
-
-class RunCallback(keras.callbacks.Callback):
-    """Keras side of a run: best and last checkpoint, resume, the smoke run's end.
+    """Settings of a script from the command line; those of a run that is gone on with come from its folder.
 
     Parameters
     ----------
-    run : RunFolder
-    settings : Settings
-    model : keras.Model
-        The whole model, whose learning part ``fit`` trains.
+    script, description : str
+    arguments : list of str, optional
+    check : callable, optional
+        From settings to what the script cannot do of them, or None.
+    """
+    parser = make_parser(description)
+    given, saved = vars(parser.parse_args(arguments)), None
+    # The chief alone has a folder: the workers that follow it go by the flags they are given.
+    if given.get("resume") and not devices.follows_chief():
+        saved = runs.read_settings(given.get("logrun", Settings.logrun), script)
+    settings = combine(parser, given, saved)
+    if check and (objection := check(settings)):
+        parser.error(objection)
+    return settings
+
+
+class Data(NamedTuple):
+    """What a run learns from, is chosen by and tested on.
+
+    Attributes
+    ----------
+    sets : dict of str -> datasets.ClipSet
+        Of waveforms: train, cv and test.
+    name, hash : str
+        What it is called; twelve hex digits that name its clips.
+    folder : Path
+        Where it lies.
     """
 
-    def __init__(self, run, settings, model):
-        super().__init__()
-        self._run, self._settings, self._whole = run, settings, model
-        self.best_path = run.work / "best" / "weights.npz"
-        self._last_path = run.work / "last" / "checkpoint.npz"
-        for path in (self.best_path, self._last_path):
-            path.parent.mkdir(exist_ok=True)
+    sets: dict
+    name: str
+    hash: str
+    folder: Path
 
-    def restore(self, part):
-        """Go on from the last checkpoint, if there is one: weights, optimizer, counters."""
-        state = None
-        if self._settings.resume and self._last_path.exists():
-            state = read_variables(self._last_path, _state(part))
-        self.journal = runs.Journal(self._run, self._settings, state)
-        self.journal.log.write_graph(lambda waveforms: self._whole(waveforms, training=False))
-
-    def on_epoch_begin(self, epoch, logs=None):
-        """Start the clock."""
-        self._first_step = self.journal.step
-        self.journal.begin_epoch()
-
-    def on_train_batch_end(self, batch, logs=None):
-        """Count the steps, of which Keras takes some at once; end a smoke run."""
-        self.journal.step = self._first_step + batch + 1
-        if self.journal.is_over:
-            self.model.stop_training = True
-
-    def on_epoch_end(self, epoch, logs=None):
-        """Log the epoch, keep the best weights, write the checkpoint."""
-        train, cv = ((logs[f"{of}loss"], logs[f"{of}accuracy"]) for of in ("", "val_"))
-        weights = [(weight.path, weight) for weight in self._whole.trainable_variables]
-        with self._run.writing():
-            if self.journal.end_epoch(train, cv, float(self.model.optimizer.learning_rate), weights):
-                write_variables(self.best_path, self._whole.variables)
-            write_variables(self._last_path, _state(self.model), self.journal.state)
+    @property
+    def labels(self):
+        """The labels, in the order of a network's answers."""
+        return self.sets["train"].label_order
 
 
-def write_variables(path, variables, others=None):
-    """Keep variables in one file of numpy's, and other values by name.
+def open_data(settings, run, spare):
+    """The data of a run: a store, or random data made in the folder ``spare``.
 
-    Not in Keras's HDF5, which crashes where the disk is full.
-    """
-    arrays = {f"variable_{index}": variable.numpy() for index, variable in enumerate(variables)}
-    with files.new_file(path) as file:
-        np.savez(file, **(others or {}), **arrays)
-
-
-def read_variables(path, variables):
-    """Set variables from a file of :func:`write_variables`, in the same order; the other values by name."""
-    with models.reading(path), np.load(path, allow_pickle=False) as saved:
-        others = {name: saved[name] for name in saved.files if not name.startswith("variable_")}
-        n_saved = len(saved.files) - len(others)
-        if n_saved != len(variables):
-            raise CourseError(f"{path} holds {n_saved} variables and the network has {len(variables)}: begin anew")
-        for index, variable in enumerate(variables):
-            variable.assign(saved[f"variable_{index}"])
-        return others
-
-
-def _state(model):
-    """All variables that decide how training goes on: weights, averages, random states, optimizer."""
-    return [*model.variables, *model.optimizer.variables]
-
-
-def open_data(settings, folder):
-    """The data sets of a run: a store, or random data made in ``folder``.
-
-    Returns
-    -------
-    dict of str -> datasets.ClipSet
-        Of waveforms.
-    str
-        Name of the data.
-    Path
-        Where the store lies.
+    Raises
+    ------
+    CourseError
+        If it has other labels than it should have, or is not what a run that is gone on with began with.
     """
     path = Path(settings.path_to_data)
     if settings.random_data:
-        path = Path(folder)
+        path = Path(spare)
         print(f"generating {settings.random_examples} random clips")
         labels = with_extras(settings.keywords) if settings.keywords else LABELS
         datasets.write_random_store(path, settings.random_examples, settings.seed, labels)
@@ -154,31 +85,26 @@ def open_data(settings, folder):
             f"--keywords {','.join(settings.keywords)}"
         )
     published = "the original course's published arrays"
-    dataset = sets["test"].inputs[0].settings.get("dataset", published)
-    print(f"data: {dataset}")
+    data = Data(sets, sets["test"].inputs[0].settings.get("dataset", published), _hash(sets), path)
+    print(f"data: {data.name}")
     for name, clip_set in sets.items():
         print(f"{name}: X {(len(clip_set), *clip_set.inputs[0].shape[1:])}, y {clip_set.y.shape}")
-    return sets, dataset, path
+    if run and settings.resume:
+        run.require_same(data)
+    return data
 
 
-def make_config(run, settings, sets, dataset):
-    """What config.json of a run is to hold; one that is gone on with must have begun on these sets."""
-    config = {**dataclasses.asdict(settings), "dataset": dataset, "dataset_hash": hash_data(sets)}
-    if settings.resume:
-        run.require_same_data(sets["train"], config)
-    return config
-
-
-def hash_data(sets):
+def _hash(sets):
     """Twelve hex digits that name the clips of a store; where they have no names, how many there are."""
     names = [f"{name}/{file}" for name, clip_set in sets.items() for file in clip_set.names or [len(clip_set)]]
     return evaluation.hash_names(names)
 
 
-def steps_per_epoch(settings, train):
-    """Batches that an epoch of a run has; ``train`` is the set of recorded clips."""
-    n_made = datasets.count_made(len(train)) if settings.negatives else 0
-    return -(-(len(train) + n_made) // settings.batch_size)
+def steps_per_epoch(settings, data):
+    """Batches that an epoch of a run has."""
+    n_clips = len(data.sets["train"])
+    n_made = datasets.count_made(n_clips) if settings.negatives else 0
+    return -(-(n_clips + n_made) // settings.batch_size)
 
 
 def network_inputs(sets, as_log_mel, store_folder, spare_folder, with_negatives=False):
@@ -188,7 +114,7 @@ def network_inputs(sets, as_log_mel, store_folder, spare_folder, with_negatives=
     ``spare_folder`` where the data is read-only.
     """
     train, cv = sets["train"], sets["cv"]
-    folder = store_folder if os.access(store_folder, os.W_OK) else spare_folder
+    folder = Path(store_folder if os.access(store_folder, os.W_OK) else spare_folder)
     if folder != store_folder and (as_log_mel or with_negatives):
         print(f"{store_folder} is read-only: what is computed of it is kept in {folder} for this run")
     if as_log_mel:
@@ -214,7 +140,7 @@ def load_teacher(folder, train):
     datasets.require_labels(train, labels, f"--teacher {folder}", "name one that has learned the same labels")
     with tf.device("CPU"):  # as what is done to batches
         teacher = models.load_model(path)
-    runs.require_outputs(folder, labels, teacher.output_shape[-1])
+    trained.require_outputs(folder, labels, teacher.output_shape[-1])
     if train.inputs[0].shape[1:] == (audio.CLIP_SAMPLES,):
         return teacher
     if not models.has_front_end(teacher):
@@ -291,33 +217,42 @@ def predict_labels(predict, clip_set, batch_size=64):
     return np.concatenate([np.argmax(predict(X), axis=1) for X, _ in batches])
 
 
-def summarize(settings, model, sets, dataset, journal, predict):
-    """What ``result.json`` holds: validation and test accuracy of the finished model.
+def test(settings, model, data, run, predict):
+    """Test the finished network, once; the run ends with what ``result.json`` holds of it.
 
-    ``predict`` is a function from waveforms to logits; of ``model``, parameters and multiply-accumulates
-    are counted. The test set is touched here, once.
+    Parameters
+    ----------
+    settings : Settings
+    model : keras.Model
+        Whose parameters and multiply-accumulates are counted.
+    data : Data
+    run : runs.Run
+    predict : callable
+        From waveforms to logits.
     """
     scores = {}
     for name in ("cv", "test"):
-        clip_set = sets[name]
+        clip_set = data.sets[name]
         found = predict_labels(predict, clip_set)
         scores[name] = evaluation.score(clip_set.y.argmax(axis=1), found, clip_set.names, clip_set.label_order)
-    journal.log.write_confusion(scores["cv"]["confusion"], sets["cv"].label_order, journal.step)
-    journal.log.close()
-    return {
-        "dataset": dataset,
-        "dataset_hash": hash_data(sets),
+    run.show_confusion(scores["cv"]["confusion"], data.labels)
+    result = {
+        "dataset": data.name,
+        "dataset_hash": data.hash,
         "model": settings.model,
         "parameters": model.count_params(),
         "macs": models.count_macs(model),
-        "epochs": journal.epoch,
-        "seconds": round(journal.seconds, 1),
+        "epochs": run.epoch,
+        "seconds": round(run.seconds, 1),
         "cv_accuracy": scores["cv"]["accuracy"],
         "test_accuracy": scores["test"]["accuracy"],
         "test_interval": scores["test"]["interval"],
         "per_label": scores["test"]["per_label"],
         "confusion": scores["test"]["confusion"],
     }
+    run.finish(result)
+    report(result, data.sets)
+    print(f"model and scores: {run.final}; curves: tensorboard --logdir {settings.logdir} --host 127.0.0.1")
 
 
 def report(result, sets):

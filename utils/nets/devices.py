@@ -123,3 +123,39 @@ def share_chiefs(strategy, values):
 
     shared = tf.function(lambda: strategy.run(share, args=(values,)))()
     return [strategy.experimental_local_results(value)[0] for value in shared]
+
+
+def follow_chief(strategy, variables, epoch):
+    """Set variables to the chief's, restored or fresh; the chief's epoch."""
+    *values, epoch = share_chiefs(strategy, [*variables, tf.constant(epoch)])
+    for variable, value in zip(variables, values, strict=True):
+        variable.assign(value)
+    return int(epoch)
+
+
+def spread(strategy, make):
+    """Endless batches for each replica of this worker.
+
+    Parameters
+    ----------
+    strategy : tf.distribute.Strategy
+    make : callable
+        From the numbers of this worker's replicas, and how many there are in all, to a data set.
+    """
+
+    def make_here(context):
+        n_replicas = context.num_replicas_in_sync
+        here = n_replicas // context.num_input_pipelines
+        return make(range(here * context.input_pipeline_id, here * (context.input_pipeline_id + 1)), n_replicas)
+
+    return iter(strategy.distribute_datasets_from_function(make_here))
+
+
+def add_up(strategy, step, batch):
+    """Run a step on all replicas, each with its part of a batch; the sums of what it gives."""
+    return [strategy.reduce(tf.distribute.ReduceOp.SUM, value, axis=None) for value in strategy.run(step, args=batch)]
+
+
+def sum_everywhere(value):
+    """Within a step: the sum of a value over all replicas."""
+    return tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, value)
