@@ -57,7 +57,6 @@ class Variant:
 BASE = "recipe best"
 VARIANTS = {
     BASE: Variant(),
-    "a pair of narrower networks": Variant({"model": "resnet10_pair"}),
     "no augmentation": Variant({"augment": False}),
     "no shift": Variant(strength={"shift_frames": 0}),
     "no noise": Variant(strength={"noise_probability": 0.0}),

@@ -50,10 +50,11 @@ def test_keras_and_tensorflow_learn_alike_from_the_same_weights_and_batches(name
     """The original's two scripts did not: 0.8 and 0.35."""
     keras.utils.set_random_seed(0)
     X, y = spoken[0][:n_steps], spoken[1][:n_steps]
-    if name == "conv1d":  # the original's, eight times as narrow
-        theirs = architectures.conv1d(12, channels=1)
+    if name == "conv1d":  # the original's, four times as narrow, and half a batch
+        theirs = architectures.conv1d(12, channels=2)
         next(layer for layer in theirs.layers if isinstance(layer, keras.layers.Dropout)).rate = 0.0
-        monkeypatch.setitem(plain.NETWORKS, name, lambda rng, n: plain.OriginalConv1D(rng, n, channels=1))
+        X, y = X[:, :16], y[:, :16]
+        monkeypatch.setitem(plain.NETWORKS, name, lambda rng, n: plain.OriginalConv1D(rng, n, channels=2))
     else:
         theirs = architectures.tc_resnet(12, **{**architectures.TC_RESNET8_12, "dropout": 0.0})
         X = np.stack([features.log_mel(waveforms) for waveforms in X])
@@ -183,8 +184,7 @@ def test_predict_reads_the_saved_model(single, spoken):
     """Raw waveforms in, or log-mel for streams; the best weights, evaluated by the moving averages."""
     saved = recogniser.load(single / "runs" / "latest")
     network = plain.make_network(models.DEFAULT, 12, 1)
-    best = tf.train.latest_checkpoint(single / "runs" / "latest" / "best")
-    tf.train.Checkpoint(network=network).restore(best).expect_partial()
+    models.read_variables(single / "runs" / "latest" / "best" / "weights.npz", network.variables)
     waveforms = spoken[0][0]
     log_mel = features.log_mel(waveforms)
     expected = tf.nn.softmax(network(log_mel))

@@ -55,10 +55,6 @@ NETWORKS = {
         lambda n_labels: architectures.resnet(n_labels, (16, 16, 32, 64, 96)),
         note="ours: a narrow ResNet-10",
     ),
-    "resnet10_pair": Entry(
-        lambda n_labels: architectures.resnet(n_labels, (8, 16, 24, 48, 72), members=2),
-        note="ours: an ensemble of two narrower ones",
-    ),
     "ds_cnn_s": Entry(lambda n_labels: architectures.ds_cnn(n_labels, 64, 4, 2, 1), None, 2.7e6, _HELLO),
     "ds_cnn_l": Entry(lambda n_labels: architectures.ds_cnn(n_labels, 276, 5, 1, 2), None, 28.45e6, _HELLO),
     "bc_resnet_1": Entry(lambda n_labels: architectures.bc_resnet(n_labels, 1), 9.2e3, 3.1e6, _BC),

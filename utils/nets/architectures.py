@@ -67,7 +67,7 @@ def _convolve(x, n_channels, kernel_size, strides=1, activate=True):
     return layers.ReLU()(x) if activate else x
 
 
-def resnet(n_labels, channels, dropout=0.3, members=1):
+def resnet(n_labels, channels, dropout=0.3):
     """Residual network over time and frequency: a spectrogram as a picture.
 
     Parameters
@@ -76,8 +76,6 @@ def resnet(n_labels, channels, dropout=0.3, members=1):
     channels : sequence of int
         Of the first convolution, then of each residual block, of which all but the first halve time and frequency.
     dropout : float
-    members : int
-        Networks side by side, of which the mean answers: an ensemble.
 
     References
     ----------
@@ -85,11 +83,7 @@ def resnet(n_labels, channels, dropout=0.3, members=1):
     """
     inputs, x = start()
     x = layers.Reshape((N_FRAMES, N_MELS, 1))(x)
-    pooled = [layers.Dropout(dropout)(_residual_blocks(x, channels)) for _ in range(members)]
-    if members == 1:
-        return finish(inputs, *pooled, n_labels)
-    logits = Ensemble(name="logits")([layers.Dense(n_labels)(member) for member in pooled])
-    return keras.Model(inputs, logits, name=NETWORK)
+    return finish(inputs, layers.Dropout(dropout)(_residual_blocks(x, channels)), n_labels)
 
 
 def _residual_blocks(x, channels):
@@ -102,22 +96,6 @@ def _residual_blocks(x, channels):
         x = layers.BatchNormalization()(layers.Conv2D(after, 3, padding="same", use_bias=False)(x))
         x = layers.ReLU()(layers.Add()([x, shortcut]))
     return layers.GlobalAveragePooling2D()(x)
-
-
-@keras.saving.register_keras_serializable(package="course")
-class Ensemble(layers.Layer):
-    """Logits of several networks (each (batch, n_labels)) to the mean of their log-probabilities.
-
-    The cross-entropy of that mean is smaller than the mean of theirs by the logarithm of what normalises it, which
-    rewards members for being wrong in different ways. In training that is added back: each learns as if alone.
-    """
-
-    def call(self, logits, training=None):
-        """Mean log-probabilities, not normalised."""
-        mean = sum(tf.nn.log_softmax(member) for member in logits) / len(logits)
-        if training:
-            self.add_loss(-tf.reduce_mean(tf.reduce_logsumexp(mean, axis=-1)))
-        return mean
 
 
 @keras.saving.register_keras_serializable(package="course")
