@@ -17,6 +17,7 @@ import csv
 import io
 import itertools
 import json
+import math
 import os
 import sys
 from pathlib import Path
@@ -25,12 +26,14 @@ import numpy as np
 
 from utils import audio, corpus, evaluation, trained
 from utils.labels import SILENCE
-from utils.system import cli, files
+from utils.system import cli, console, files
 from utils.system.cli import BadUse, CourseError
 
 TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
 NO_USE = "Kaggle would not accept the submission"
+COLUMNS = ("file", "said", "label", "probability", "sure", "error")
+BESIDE = 45  # characters of a line beside the name of the file
 BATCH_CLIPS = 64  # spectra of 256 would take 150 MB more, and as long
 
 
@@ -189,41 +192,69 @@ def check(path):
     return 1 if problems else 0
 
 
-def hear_file(recogniser, path, as_json):
-    """Print every word in a sound file of any length, with its time."""
+def hear_file(recogniser, path, form):
+    """Print every word in a sound file of any length, with its time; on a terminal, a line of time at the end."""
     from utils.stream import Stream
 
-    stream, n_samples, cancelled = Stream(recogniser), 0, set()
+    stream, n_samples, cancelled, heard = Stream(recogniser), 0, set(), []
+    show = Words(form)
     try:
         for block in audio.read_blocks(path, cancelled):
             n_samples += len(block)
-            print_detections(stream.feed(block), as_json)
+            heard += show(stream.feed(block))
     except audio.WavError as reason:
         raise CourseError(f"{path}: {reason}") from reason
-    print_detections(stream.finish(), as_json)
+    heard += show(stream.finish())
     warn_of_cancelled(cancelled)
-    print(f"{path}: {n_samples / audio.SAMPLE_RATE:.1f} s heard", file=sys.stderr)
+    seconds = n_samples / audio.SAMPLE_RATE
+    if form == "text" and console.is_terminal():
+        print("\n".join(draw_time(heard, seconds)))
+    print(f"{path}: {seconds:.1f} s heard, {len(heard)} words", file=sys.stderr)
 
 
-def hear_microphone(recogniser, as_json):
+def hear_microphone(recogniser, form):
     """Print every word said into the microphone, until it is interrupted."""
     from utils.stream import Stream
     from utils.system import microphone
 
-    stream = Stream(recogniser)
+    stream, show = Stream(recogniser), Words(form)
     with microphone.blocks() as blocks:
         print(f"listening for {', '.join(recogniser.labels[:-2])}; Ctrl-C ends", file=sys.stderr)
         for block in blocks:
-            print_detections(stream.feed(block), as_json)
+            show(stream.feed(block))
 
 
-def print_detections(detections, as_json):
-    """A line each, at once."""
-    for detection in detections:
-        if as_json:
-            print(json.dumps(detection._asdict()), flush=True)
-        else:
-            print(f"{detection.seconds:9.2f} s  {detection.label:<8}  {detection.probability:.3f}", flush=True)
+class Words:
+    """Prints the words that are heard, a line each, at once."""
+
+    def __init__(self, form):
+        self._form = form
+        if form == "csv":
+            print("seconds,label,probability")
+
+    def __call__(self, detections):
+        """Print some words, and give them back."""
+        for seconds, label, probability in detections:
+            if self._form == "json":
+                line = json.dumps({"seconds": seconds, "label": label, "probability": probability})
+            elif self._form == "csv":
+                line = f"{seconds:.2f},{label},{probability:.3f}"
+            elif console.is_terminal():
+                line = f"{seconds:9.2f} s  {label:<8} {console.draw_bar(probability)} {probability:4.0%}"
+            else:
+                line = f"{seconds:9.2f} s  {label:<8}  {probability:.3f}"
+            print(line, flush=True)
+        return detections
+
+
+def draw_time(words, seconds, row_s=10, per_s=6):
+    """Lines of time, ten seconds each, with each word where it was heard."""
+    for start in range(0, max(1, math.ceil(seconds)), row_s):
+        line = ""
+        for word in words:
+            if start <= word.seconds < start + row_s:
+                line = line.ljust(int((word.seconds - start) * per_s), "·") + word.label
+        yield f"{start // 60:3d}:{start % 60:02d} {line.ljust(row_s * per_s, '·')}"
 
 
 def main(arguments=None):
@@ -232,10 +263,14 @@ def main(arguments=None):
     what = "what to recognise: wav, flac, mp3, ..."
     parser.add_argument("paths", nargs="*", type=cli.path_text, metavar="WAV_OR_FOLDER", help=what)
     parser.add_argument(
-        "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
+        "--model",
+        type=cli.path_text,
+        help="run folder, or .tflite file exported from one (default: runs/latest, or pretrained where there is none)",
     )
     parser.add_argument("--said", action="store_true", help="add what was said: the name of the clip's folder")
-    parser.add_argument("--json", action="store_true", help="a line of JSON for each file or word")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", action="store_true", help="a line of JSON for each file or word")
+    forms.add_argument("--csv", action="store_true", help="a table: a header, then a row for each file or word")
     jobs = parser.add_mutually_exclusive_group()
     jobs.add_argument(
         "--submission", type=cli.path_text, metavar="CSV", help=f"write fname,label rows (of {TEST_AUDIO} by default)"
@@ -246,12 +281,13 @@ def main(arguments=None):
     )
     jobs.add_argument("--listen", action="store_true", help="find every word said into the microphone")
     options = parser.parse_args(arguments)
-    if options.json and (options.submission or options.check):
-        parser.error("--json is for answers: a submission is a table")
+    form = "json" if options.json else "csv" if options.csv else "text"
+    if form != "text" and (options.submission or options.check):
+        parser.error(f"--{form} is for answers: a submission has a form of its own")
     if options.check:
         return check(options.check)
     if not (options.paths or options.submission or options.stream or options.listen):
-        parser.error("name a wav file or a folder of them")
+        return explain()
     if options.paths and (options.stream or options.listen):
         parser.error(f"--stream and --listen take no further files: {options.paths[0]}")
     paths = []
@@ -265,14 +301,14 @@ def main(arguments=None):
         paths = submission_order(paths)
     recogniser = load_recogniser(options.model)
     if options.stream:
-        return hear_file(recogniser, options.stream, options.json)
+        return hear_file(recogniser, options.stream, form)
     if options.listen:
-        return hear_microphone(recogniser, options.json)
+        return hear_microphone(recogniser, form)
     if options.submission:
         with files.owned(options.submission):
             unread = write_submission(options.submission, recogniser, paths)
     else:
-        unread = print_answers(recogniser, paths, options.said, options.json)
+        unread = print_answers(recogniser, paths, options.said, form)
     if unread:
         print(f"{unread} of {len(paths)} clips could not be read and count as silence", file=sys.stderr)
     return 1 if unread else 0
@@ -280,31 +316,71 @@ def main(arguments=None):
 
 def load_recogniser(folder):
     """The model of a run folder; which one it is, if none was named and there is no run."""
-    from utils import recogniser  # TensorFlow takes seconds to import, and is not needed to refuse a bad call
+    from utils import recogniser  # LiteRT or TensorFlow, neither of which is needed to refuse a bad call
 
     if not folder and trained.find_folder() == trained.PRETRAINED:
         own = next((f" (--model {path} is yours)" for path in trained.list_folders()[:-1]), "")
         print(f"no run in runs/latest: the network in pretrained/ answers, see its README.md{own}", file=sys.stderr)
-    return recogniser.load(folder)
+    return recogniser.load(folder, exported_first=True)
 
 
-def print_answers(recogniser, paths, said, as_json):
-    """A line for each file; how many could not be read."""
-    unread = 0
-    for path, label, probability, reason in recognise(recogniser, cli.progress(paths, desc="recognising", unit="clip")):
-        if reason:
-            unread += 1
-            print(cli.printable(f"{path}: not read, {reason}"), file=sys.stderr)
+def print_answers(recogniser, paths, said, form):
+    """A line for each file, as ``form`` (``text``, ``json`` or ``csv``); how many could not be read."""
+    shown = cli.progress(paths, desc="recognising", unit="clip") if len(paths) > BATCH_CLIPS else paths
+    shorts = [path.name for path in paths]
+    shorts = shorts if len(set(shorts)) == len(paths) else map(str, paths)
+    names = dict(zip(paths, console.fit([cli.printable(short) for short in shorts], BESIDE)))
+    table = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n") if form == "csv" else None
+    if table:
+        table.writeheader()
+    unread, right = 0, 0
+    for path, label, probability, reason in recognise(recogniser, shown):
+        unread += reason is not None
+        right += label == path.parent.name and reason is None
         is_sure = probability >= trained.SURE
-        if as_json:
-            answer = {"file": str(path), **({"said": path.parent.name} if said else {}), "label": label}
-            known = {"error": reason} if reason else {"probability": probability, "sure": is_sure}
-            print(json.dumps({**answer, **known}))
-            continue
-        folder = f"{path.parent.name:<10}" if said else ""
-        mark = "" if is_sure or reason else "  not sure"
-        print(cli.printable(f"{path}  {folder}{label:<8}  {probability:.3f}{mark}"))
+        answer = {"file": str(path), **({"said": path.parent.name} if said else {})}
+        answer |= {"error": reason} if reason else {"label": label, "probability": probability, "sure": is_sure}
+        if table:
+            table.writerow(answer)
+        elif form == "json":
+            print(json.dumps(answer))
+        elif console.is_terminal():
+            print(_show(names[path], answer))
+        else:
+            print(cli.printable(f"{path}  {_say(answer)}"))
+    if said and form == "text":
+        print(f"{right} of {len(paths)} right")
     return unread
+
+
+def _say(answer):
+    """An answer without its file, for a pipe or a file."""
+    said = f"{answer['said']:<10}" if "said" in answer else ""
+    if "error" in answer:
+        return f"{said}not read: {answer['error']}"
+    mark = "" if answer["sure"] else "  not sure"
+    return f"{said}{answer['label']:<8}  {answer['probability']:.3f}{mark}"
+
+
+def _show(name, answer):
+    """A line for a terminal."""
+    said = f"{answer['said']:<10}" if "said" in answer else ""
+    if "error" in answer:
+        return f"{name}  {said}{console.paint('not read: ' + cli.printable(answer['error']), 'red')}"
+    is_right = answer.get("said") == answer["label"]
+    colour = ("green" if is_right else "red") if said else ("green" if answer["sure"] else "yellow")
+    mark = console.paint("✓ " if is_right else "✗ ", colour) if said else ""
+    probability = f"{answer['probability']:4.0%}" + ("" if answer["sure"] else " not sure")
+    bar = console.paint(console.draw_bar(answer["probability"]), colour)
+    return f"{name}  {said}{mark}{answer['label']:<8} {bar} {probability}"
+
+
+def explain():
+    """What can be done, for who gave nothing to do, with an example that works here."""
+    example = next((str(folder) for folder in sorted(Path("data/main/test").glob("[a-z]*"))), None)
+    print(__doc__.split("\n\n")[1], file=sys.stderr)
+    print(f"\nFor example: python predict.py {example + ' --said' if example else 'me.wav'}", file=sys.stderr)
+    return 2
 
 
 if __name__ == "__main__":

@@ -117,7 +117,7 @@ def train(settings, strategy, run, spare):
 
     if run:
         run.begin(data, network.variables, optimizer.variables)
-        run.show_graph(plain.Recogniser(network).recognise)
+        run.show_graph(plain.Servable(network).recognise)
         run.show_clips(data.sets["cv"])
     first_epoch = devices.follow_chief(strategy, [*network.variables, *optimizer.variables], run.epoch if run else 0)
 
@@ -141,7 +141,7 @@ def train(settings, strategy, run, spare):
     if run:
         best = plain.make_network(settings.model, len(data.labels), settings.seed)
         run.load_best(best.variables)
-        recogniser = plain.Recogniser(best)
+        recogniser = plain.Servable(best)
         counted = models.build_model(settings.model, len(data.labels))  # the same network, in Keras
         with run.writing():
             tf.saved_model.save(recogniser, run.work / "saved_model")

@@ -15,6 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils import datasets, export, models, recogniser, runs, trained, training, web
+from utils.nets import saved
 from utils.system import cli, files
 
 HOW = """
@@ -38,7 +39,7 @@ def main(arguments=None):
     with files.new_folder(trained.PRETRAINED, KIND) as folder:
         for name in ("config.json", "labels.txt", "result.json"):
             shutil.copy(run / name, folder)
-        recogniser.save_half(folder, model)
+        saved.save_half(folder, model)
         # For browsers, of the same weights: where nothing was trained, nothing can be exported without TensorFlow.
         export.export(folder, "float").replace(folder / web.FLOAT)
         files.remove(folder / "export")

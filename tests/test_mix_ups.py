@@ -134,7 +134,7 @@ def save_keras(path):
 
 def save_tensorflow(path):
     network = plain.make_network(models.DEFAULT, len(LABELS))
-    tf.saved_model.save(plain.Recogniser(network), path / "saved_model")
+    tf.saved_model.save(plain.Servable(network), path / "saved_model")
     (path / "config.json").write_text(json.dumps({"model": models.DEFAULT}))
 
 

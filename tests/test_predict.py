@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -14,7 +15,7 @@ import pytest
 from conftest import burst, check_refused
 
 import predict
-from utils import audio, models, recogniser, trained
+from utils import audio, models, recogniser, stream, trained
 from utils.labels import LABELS
 from utils.system import cli
 from utils.system.quiet import keras
@@ -96,7 +97,7 @@ def test_an_improbable_answer_is_marked_as_not_sure(folder, capsys, monkeypatch)
         assert answers[0]["sure"] is is_sure
         assert answers[0]["said"] == "audio"
         assert 1 / 12 <= answers[0]["probability"] <= 1
-        assert set(answers[1]) == {"file", "said", "label", "error"}
+        assert set(answers[1]) == {"file", "said", "error"}
 
 
 @pytest.mark.parametrize("count", [0, -300])
@@ -109,6 +110,58 @@ def test_a_file_without_sound_is_silence_whatever_the_network_thinks(folder, cap
         "probability": 1.0,
         "sure": True,
     }
+
+
+def test_without_a_file_it_says_what_can_be_done_here(folder, capsys):
+    for example in ("predict.py me.wav", "predict.py data/main/test/yes --said"):
+        assert cli.run(predict.main, []) == 2
+        assert example in capsys.readouterr().err
+        (folder / "data" / "main" / "test" / "yes").mkdir(parents=True, exist_ok=True)
+
+
+def test_a_table_has_a_row_for_each_file_also_for_one_that_cannot_be_read(folder, capsys):
+    (folder / "data/raw/test/audio/clip_2.wav").write_bytes(b"")
+    assert cli.run(predict.main, ["data/raw/test/audio", "--csv"]) == 1
+    rows = list(csv.DictReader(capsys.readouterr().out.splitlines()))
+    assert [row["file"][-10:-4] for row in rows] == [f"clip_{number}" for number in range(8)]
+    assert [row["error"] for row in rows] == ["", "", "empty file", *[""] * 5]
+    assert {row["label"] for row in rows} <= {*LABELS, ""}
+
+
+def test_what_cannot_be_read_is_not_called_silence_and_what_was_right_is_counted(folder, capsys):
+    (folder / "silence").mkdir()
+    audio.write_wav("silence/none.wav", np.zeros(audio.CLIP_SAMPLES, np.int16))
+    (folder / "silence" / "text.wav").write_text("no sound " * 9)
+    assert cli.run(predict.main, ["silence", "--said"]) == 1
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].split()[1:] == ["silence", "silence", "1.000"]
+    assert lines[1].endswith("not read: not a sound file")
+    assert lines[2] == "1 of 2 right"
+
+
+@pytest.mark.parametrize(("no_colour", "n_colours"), [("", 1), ("1", 0)])
+def test_a_terminal_gets_lines_that_fit_it(folder, monkeypatch, capsys, no_colour, n_colours):
+    monkeypatch.setattr(sys.stdout, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "70")
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setenv("NO_COLOR", no_colour)
+    long = folder / ("long " * 20 + ".wav")
+    shutil.copy(folder / "data/raw/test/audio/clip_1.wav", long)
+    assert cli.run(predict.main, [str(long), "data/raw/test/audio"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert len(lines) == 9
+    for line in lines:
+        assert line.count("\033[0m") == n_colours
+        plain = re.sub(r"\033\[\d+m", "", line)
+        assert len(plain) <= 70
+        assert re.search(r"\d%", plain)
+
+
+def test_a_line_of_time_shows_when_each_word_was_said():
+    words = [stream.Detection(seconds, label, 0.9) for seconds, label in ((0.5, "yes"), (9.5, "no"), (12.0, "stop"))]
+    lines = list(predict.draw_time(words, 14.0))
+    assert [line[:7] for line in lines] == ["  0:00 ", "  0:10 "]
+    assert [lines[row].index(word) for row, word in ((0, "yes"), (0, "no"), (1, "stop"))] == [7 + 3, 7 + 57, 7 + 12]
 
 
 def test_batches_and_order_do_not_change_the_answer(folder, monkeypatch):
@@ -225,7 +278,6 @@ def test_bad_calls_are_one_line(folder, capsys, arguments, status, line):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        ([], "name a wav file"),
         (["--stream", "a.wav", "--listen"], "not allowed with argument --stream"),
         (["b.wav", "--stream", "a.wav"], "take no further files: b.wav"),
         (["--sumbission", "out.csv"], "did you mean --submission?"),

@@ -238,12 +238,12 @@ def test_the_microphone_is_heard_block_by_block(tmp_path, monkeypatch, capsys, s
     monkeypatch.setitem(sys.modules, "sounddevice", module)
     said = []
 
-    def keep(detections, as_json):
+    def keep(words, detections):
         said.extend(detections)
         if len(said) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict, "print_detections", keep)
+    monkeypatch.setattr(predict.Words, "__call__", keep)
     monkeypatch.chdir(tmp_path)
     assert cli.run(predict.main, ["--listen"]) == 130
     assert [word.label for word in said] == list(WORDS[:2])

@@ -123,7 +123,7 @@ def _write(run, kind, path, clips):
     from utils import recogniser
     from utils.system.quiet import tf
 
-    model = recogniser.load(run)
+    model = recogniser.load(run).model
     if kind == "saved_model":
         with files.new_folder(path, SAVED_MODEL) as folder, hold_back_notes():
             _save_model(model, folder, tf)
@@ -199,9 +199,9 @@ def open_exported(path):
     """Function from waveforms (n, 16000) to probabilities (n, n_labels) of a ``.tflite`` or ``.onnx`` file."""
     path = Path(path)
     if path.suffix == ".tflite":
-        return exported.LiteRecogniser(path)
+        return exported.LiteFile(path)
     if path.suffix == ".onnx":
-        return exported.OnnxRecogniser(path)
+        return exported.OnnxFile(path)
     # A SavedModel's graph may hold any operation, to write files for one.
     raise CourseError(
         f"{path} is neither .tflite nor .onnx: a SavedModel that you made yourself is opened by tf.saved_model.load"

@@ -19,16 +19,8 @@ from threadpoolctl import threadpool_limits
 from utils import audio, store
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.corpus import SETS
+from utils.nets.frames import ENERGY_FLOOR, FMAX_HZ, FMIN_HZ, FRAME_LENGTH, HOP_LENGTH, N_FFT, N_FRAMES, N_MELS
 from utils.system import cli, files, memory
-
-# The networks' log-mel: 30 ms frames every 10 ms, 40 bins, as in BC-ResNet and its peers.
-FRAME_LENGTH = 480  # samples
-HOP_LENGTH = 160  # samples
-N_FFT = 512
-N_MELS = 40
-FMIN_HZ, FMAX_HZ = 20.0, 7600.0
-N_FRAMES = 1 + (CLIP_SAMPLES - FRAME_LENGTH) // HOP_LENGTH  # 98
-ENERGY_FLOOR = 1e-6  # added before the logarithm: about the energy of int16 rounding
 
 # The course's other features have librosa's defaults, at 16 kHz.
 LONG_FFT = 2048

@@ -1,4 +1,4 @@
-"""A trained model, ready to use: from the run folder of either script, or the one that comes with the course."""
+"""A trained model, ready to use: a run of either script, the one that comes with the course, or an exported file."""
 
 import functools
 import hashlib
@@ -6,12 +6,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, models, trained
-from utils.features import N_FRAMES, N_MELS
-from utils.nets import plain
-from utils.system import files
+from utils import audio, trained
+from utils.nets import exported
 from utils.system.cli import CourseError
-from utils.system.quiet import tf
 
 
 class Recogniser:
@@ -19,55 +16,45 @@ class Recogniser:
 
     Attributes
     ----------
-    folder : Path
+    folder, path : Path
+        Of the run, and of the model in it.
     labels : tuple of str
-    logits : callable
-        Tensors, float32 waveforms (n, 16000) in [-1, 1) to logits (n, n_labels).
-    network : callable or None
-        The same from log-mel spectrograms (n, 98, 40) on; None for a model without a front end.
+    model : saved.Network or exported.LiteFile
     """
 
-    def __init__(self, folder, labels, logits, network):
-        self.folder, self.labels, self.logits, self.network = Path(folder), tuple(labels), logits, network
-        self._from_waveforms = _probabilities(logits, (audio.CLIP_SAMPLES,))
-        self._from_log_mel = network and _probabilities(network, (N_FRAMES, N_MELS))
+    def __init__(self, folder, path, labels, model):
+        self.folder, self.path, self.labels, self.model = folder, path, tuple(labels), model
         n_outputs = self(np.zeros((1, audio.CLIP_SAMPLES), np.float32)).shape[1]
         trained.require_outputs(folder, self.labels, n_outputs)
 
     def __call__(self, waveforms):
         """Probabilities (n, n_labels) of float32 waveforms (n, 16000) in [-1, 1)."""
-        return self._from_waveforms(tf.convert_to_tensor(waveforms, tf.float32)).numpy()
+        return self.model(waveforms)
+
+    @property
+    def from_log_mel(self):
+        """Probabilities (n, n_labels) of log-mel spectrograms (n, 98, 40): a function, None where there is none."""
+        return self.model.from_log_mel
 
     @functools.cached_property
     def fingerprint(self):
         """Twelve hex digits that name the model's files and labels."""
-        path = trained.find_model(self.folder)
         whole = hashlib.sha256("\n".join(self.labels).encode())
-        for file in sorted(path.rglob("*")) if path.is_dir() else [path]:
+        for file in sorted(self.path.rglob("*")) if self.path.is_dir() else [self.path]:
             if file.is_file():
                 whole.update(file.name.encode() + file.read_bytes())
         return whole.hexdigest()[:12]
 
-    def from_log_mel(self, log_mel):
-        """Probabilities (n, n_labels) of log-mel spectrograms (n, 98, 40)."""
-        if self.network is None:
-            raise CourseError(f"{self.folder}: its model takes waveforms, not log-mel spectrograms")
-        return self._from_log_mel(tf.convert_to_tensor(log_mel, tf.float32)).numpy()
 
-
-def _probabilities(logits, shape):
-    """Function of a batch of any size: one graph, as tracing one for each size would take longer than the answers."""
-    signature = [tf.TensorSpec((None, *shape), tf.float32)]
-    return tf.function(lambda inputs: tf.nn.softmax(logits(inputs))).get_concrete_function(*signature)
-
-
-def load(folder=None):
+def load(source=None, exported_first=False):
     """Load a model.
 
     Parameters
     ----------
-    folder : str or Path, optional
-        See :func:`trained.find_folder`.
+    source : str or Path, optional
+        A run folder, see :func:`trained.find_folder`, or a ``.tflite`` file that was exported from one.
+    exported_first : bool
+        Take the exported float file of a run, if it has one: it needs no TensorFlow, and answers in less than a second.
 
     Returns
     -------
@@ -76,55 +63,22 @@ def load(folder=None):
     Raises
     ------
     CourseError
-        If the folder holds no model, a damaged one, or one whose labels do not fit.
+        If there is no model, a damaged one, or one whose labels do not fit.
     """
-    folder = trained.find_folder(folder)
+    if trained.is_exported(source):
+        path, folder = source, trained.find_run_of(source)
+    else:
+        folder = trained.find_folder(source)
+        path = (trained.find_exported(folder) if exported_first else None) or trained.find_model(folder)
     labels = trained.read_labels(folder)
-    path = trained.find_model(folder)
     if path is None:
         raise trained.no_model(folder)
-    with models.reading(path):
-        logits, network = _LOADERS[path.name](path, labels)
-    return Recogniser(folder, labels, logits, network)
-
-
-def _load_keras(path, labels):
-    return _parts(models.load_model(path))
-
-
-def _load_half(path, labels):
-    model = models.build_model(_read_name(path), len(labels))
-    with np.load(path, allow_pickle=False) as saved:
-        last = saved[f"weight_{len(saved.files) - 1}"]  # the bias of the logits
-        trained.require_outputs(path.parent, labels, last.shape[-1])
-        model.set_weights([saved[f"weight_{index}"].astype(np.float32) for index in range(len(saved.files))])
-    return _parts(model)
-
-
-def _read_name(path):
-    """Name of the network whose weights lie in a run folder."""
-    return (files.read_json(path.with_name("config.json")) or {}).get("model")
-
-
-def save_half(folder, model):
-    """Keep a model's weights in 16 bits; the folder's config.json names the model."""
-    weights = {f"weight_{index}": weight.astype(np.float16) for index, weight in enumerate(model.get_weights())}
-    np.savez(Path(folder) / trained.HALF_WEIGHTS, **weights)
-
-
-def _parts(model):
-    network = models.learning_part(model) if models.has_front_end(model) else None
-    return functools.partial(model, training=False), network and functools.partial(network, training=False)
-
-
-def _load_saved_model(path, labels):
-    # The graph of a SavedModel may hold any operation, to write files for one: its weights alone are read.
-    network, weights = plain.make_network(_read_name(path), len(labels)), str(path / "variables" / "variables")
-    shapes = tf.train.load_checkpoint(weights).get_variable_to_shape_map()
-    trained.require_outputs(path.parent, labels, shapes["network/logits/bias/.ATTRIBUTES/VARIABLE_VALUE"][-1])
-    saved = tf.train.Checkpoint(network=network).read(weights)
-    saved.assert_existing_objects_matched().expect_partial()
-    return plain.Recogniser(network), network if plain.takes_log_mel(network) else None
-
-
-_LOADERS = dict(zip(trained.MODELS, (_load_keras, _load_saved_model, _load_half)))
+    if trained.is_exported(path):
+        return Recogniser(folder, Path(path), labels, exported.LiteFile(path))
+    try:
+        from utils.nets import saved  # TensorFlow takes seconds to import
+    except ModuleNotFoundError as error:
+        raise CourseError(
+            f"{path} needs {error.name}, which is not installed: name an exported file, --model FILE.tflite"
+        ) from error
+    return Recogniser(folder, path, labels, saved.read(path, labels))

@@ -5,13 +5,14 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils import audio, features
+from utils import audio
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
-from utils.features import FRAME_LENGTH, HOP_LENGTH, N_FRAMES, N_MELS
 from utils.labels import SILENCE, UNKNOWN
+from utils.nets.frames import FRAME_LENGTH, HOP_LENGTH, N_FRAMES, N_MELS
 
 STEP_FRAMES = 5
-STEP_S = STEP_FRAMES * HOP_LENGTH / SAMPLE_RATE  # the network hears the last second every 50 ms
+STEP_SAMPLES = STEP_FRAMES * HOP_LENGTH
+STEP_S = STEP_SAMPLES / SAMPLE_RATE  # the network hears the last second every 50 ms
 STEPS_AT_ONCE = 64  # so that memory does not grow with what is fed
 REACH_S = 1.0  # a word may be heard until a second after its end: for so long a part of it is in the window
 
@@ -120,7 +121,7 @@ def _average(rows, n, n_steps):
 class Stream:
     """Hears keywords in samples that are fed in pieces of any size; how they are cut changes nothing.
 
-    A log-mel frame is computed once, whatever number of windows it is in.
+    A log-mel frame is computed once, whatever number of windows it is in, where the network takes such frames.
 
     Parameters
     ----------
@@ -162,15 +163,26 @@ class Stream:
         samples = np.asarray(samples)
         if samples.dtype != np.int16 or samples.ndim != 1:
             raise ValueError(f"expected int16 of one dimension, got {samples.dtype} of {samples.ndim}")
-        most = STEPS_AT_ONCE * STEP_FRAMES * HOP_LENGTH
+        most = STEPS_AT_ONCE * STEP_SAMPLES
         for start in range(0, len(samples), most):
-            windows = self._windows(samples[start : start + most])
+            whole = np.concatenate([self._samples, samples[start : start + most]])
+            # A network that takes waveforms alone, such as an exported file, hears each second anew.
+            from_log_mel = self._recogniser.from_log_mel
+            windows = self._spectrograms(whole) if from_log_mel else self._seconds(whole)
             if len(windows):
-                yield self._recogniser.from_log_mel(windows)
+                yield (from_log_mel or self._recogniser)(windows)
 
-    def _windows(self, samples):
-        """Log-mel spectrograms (n_steps, 98, 40) that have become whole with the next samples."""
-        samples = np.concatenate([self._samples, samples])
+    def _seconds(self, samples):
+        """Waveforms (n_steps, 16000) that have become whole."""
+        n_steps = max(0, 1 + (len(samples) - CLIP_SAMPLES) // STEP_SAMPLES)
+        self._samples = samples[n_steps * STEP_SAMPLES :]
+        starts = STEP_SAMPLES * np.arange(n_steps)
+        return audio.to_waveform(samples)[starts[:, None] + np.arange(CLIP_SAMPLES)]
+
+    def _spectrograms(self, samples):
+        """Log-mel spectrograms (n_steps, 98, 40) that have become whole."""
+        from utils import features  # scipy, which an exported file does without
+
         n_frames = max(0, 1 + (len(samples) - FRAME_LENGTH) // HOP_LENGTH)
         self._samples = samples[n_frames * HOP_LENGTH :]
         frames = self._frames

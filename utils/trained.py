@@ -11,6 +11,7 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordi
 HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
 QUIET = "quiet.json"  # in a model's folder: what benchmarks.quiet has measured of it, a list of rows
 MODELS = ("model.keras", "saved_model", HALF_WEIGHTS)
+EXPORTED = ("model_float.tflite", "export/model_float.tflite")  # the same network for LiteRT: in pretrained/, in a run
 # An answer whose probability is below it is told as *not sure*. Chosen on validation, by benchmarks.quiet --choose.
 SURE = 0.45
 
@@ -18,6 +19,26 @@ SURE = 0.45
 def find_model(folder):
     """The model in a run folder; None where there is none."""
     return next((Path(folder, name) for name in MODELS if Path(folder, name).exists()), None)
+
+
+def is_exported(path):
+    """Whether a path is that of an exported file which runs without TensorFlow."""
+    return path is not None and Path(path).suffix == ".tflite"
+
+
+def find_exported(folder):
+    """The exported float file of a run folder; None where there is none."""
+    return next((Path(folder, name) for name in EXPORTED if Path(folder, name).exists()), None)
+
+
+def find_run_of(path):
+    """The folder that has the labels of an exported file: its own, or the one above it."""
+    if not Path(path).is_file():
+        raise CourseError(f"{path} does not exist: python -m utils.export RUN makes such files")
+    for folder in Path(path).absolute().parents[:2]:
+        if (folder / "labels.txt").exists():
+            return folder
+    raise CourseError(f"{path} has no labels.txt beside it: copy that of its run there")
 
 
 def find_run(path):

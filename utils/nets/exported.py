@@ -11,13 +11,15 @@ from utils.system.cli import CourseError, hold_back_notes
 ROUNDS, CLIPS_A_ROUND = 7, 50  # of which latency is the median
 
 
-class LiteRecogniser:
+class LiteFile:
     """A ``.tflite`` file, by Google's LiteRT on one thread.
 
     Parameters
     ----------
     path : str or Path
     """
+
+    from_log_mel = None  # its front end is inside
 
     def __init__(self, path):
         from ai_edge_litert.interpreter import Interpreter
@@ -46,7 +48,7 @@ class LiteRecogniser:
         return measure_ms(lambda: self(clip))
 
 
-class OnnxRecogniser:
+class OnnxFile:
     """An ``.onnx`` file, by ONNX Runtime on one thread.
 
     Parameters

@@ -320,7 +320,7 @@ def describe(module):
     return "\n".join([*lines, f"{'all':52}{sum(size for *_, size in rows):12,}"])
 
 
-class Recogniser(tf.Module):
+class Servable(tf.Module):
     """What is saved: raw waveforms (batch, 16000) in [-1, 1) to logits (batch, n_labels).
 
     Networks on log-mel spectrograms can be called from there on, too: ``recognise_log_mel``.

@@ -10,8 +10,6 @@ import tempfile
 from contextlib import contextmanager
 from pathlib import Path
 
-from tqdm import tqdm
-
 from utils.system.names import find_fault
 
 NO_ACCESS = (5, 32, 33)  # Windows: denied, which an open file is too if it is to be replaced; shared; locked
@@ -104,6 +102,8 @@ def run(main, arguments=None):
         message, status = str(error), 2
     except CourseError as error:
         message = str(error)
+    except ModuleNotFoundError as error:
+        message = f"{error.name} is not installed: python -m pip install --requirement req.txt"
     except KeyboardInterrupt as error:
         hint = str(error) or "run the same command again to go on"
         print(f"\n{name}: interrupted; {hint}", file=sys.stderr)
@@ -172,6 +172,8 @@ def progress(items=None, **settings):
 
     Takes what :class:`tqdm.tqdm` takes. In a pipe or a log file nothing is written.
     """
+    from tqdm import tqdm  # an answer to one file needs none
+
     in_notebook = "ipykernel" in sys.modules
     settings = {"delay": 1, "leave": False, "dynamic_ncols": True, **settings}
     return tqdm(
