@@ -4,6 +4,7 @@
     python predict.py --model runs/latest me.wav you.wav
     python predict.py --stream long.wav                       every word in it, with its time
     python predict.py --listen                                the microphone, until Ctrl-C
+    python predict.py --doctor                                whether the microphone is fit
     python predict.py --submission submission.csv             data/raw/test/audio, for Kaggle
     python predict.py --check submission.csv                  whether Kaggle would accept it
 
@@ -24,9 +25,9 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, corpus, evaluation, trained
+from utils import audio, corpus, doctor, evaluation, trained
 from utils.labels import SILENCE
-from utils.system import cli, console, files
+from utils.system import cli, console, files, microphone
 from utils.system.cli import BadUse, CourseError
 
 TEST_AUDIO = Path("data/raw/test/audio")
@@ -215,7 +216,6 @@ def hear_file(recogniser, path, form):
 def hear_microphone(recogniser, form):
     """Print every word said into the microphone, until it is interrupted."""
     from utils.stream import Stream
-    from utils.system import microphone
 
     stream, show = Stream(recogniser), Words(form)
     with microphone.blocks() as blocks:
@@ -280,22 +280,23 @@ def main(arguments=None):
         "--stream", type=cli.path_text, metavar="FILE", help="find every word in a recording of any length"
     )
     jobs.add_argument("--listen", action="store_true", help="find every word said into the microphone")
+    jobs.add_argument("--doctor", action="store_true", help="whether the microphone is fit: level, noise, three words")
     options = parser.parse_args(arguments)
     form = "json" if options.json else "csv" if options.csv else "text"
     if form != "text" and (options.submission or options.check):
         parser.error(f"--{form} is for answers: a submission has a form of its own")
     if options.check:
         return check(options.check)
-    if not (options.paths or options.submission or options.stream or options.listen):
+    if not (options.paths or options.submission or options.stream or options.listen or options.doctor):
         return explain()
-    if options.paths and (options.stream or options.listen):
-        parser.error(f"--stream and --listen take no further files: {options.paths[0]}")
+    if options.paths and (options.stream or options.listen or options.doctor):
+        parser.error(f"--stream, --listen and --doctor take no further files: {options.paths[0]}")
     paths = []
     if options.submission:
         require_free(options.submission)
     if options.stream and not Path(options.stream).exists():
         raise CourseError(f"{options.stream} does not exist")
-    if not (options.stream or options.listen):
+    if not (options.stream or options.listen or options.doctor):
         paths = find_wavs(options.paths or [TEST_AUDIO])
     if options.submission:
         paths = submission_order(paths)
@@ -304,6 +305,8 @@ def main(arguments=None):
         return hear_file(recogniser, options.stream, form)
     if options.listen:
         return hear_microphone(recogniser, form)
+    if options.doctor:
+        return doctor.examine(recogniser, microphone)
     if options.submission:
         with files.owned(options.submission):
             unread = write_submission(options.submission, recogniser, paths)

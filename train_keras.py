@@ -46,14 +46,16 @@ def train(settings, strategy, run, spare):
         model = models.build_model(settings.model, len(data.labels))
         part = models.learning_part(model)
         compile_part(part, RECIPES[settings.recipe], settings, steps)
-    model.summary(expand_nested=True)
+    print(training.describe(settings, model, steps))
+    if settings.summary:
+        model.summary(expand_nested=True)
 
     # What it learns from: log-mel spectrograms computed once, changed at random in each epoch.
     train_set, cv_set = training.network_inputs(
         data.sets, models.has_front_end(model), data.folder, spare, settings.negatives
     )
     changes = training.make_changes(settings, train_set)
-    run.begin(data, model.variables, part.optimizer.variables)
+    run.begin(data, model.variables, part.optimizer.variables, steps)
     run.show_graph(lambda waveforms: model(waveforms, training=False))
     run.show_clips(data.sets["cv"])
     part.fit(
@@ -105,7 +107,7 @@ class Keep(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps, of which Keras takes some at once."""
-        self._run.step = self._first_step + batch + 1
+        self._run.count(self._first_step + batch + 1)
         if self._run.is_over:
             self.model.stop_training = True
 

@@ -108,7 +108,10 @@ def train(settings, strategy, run, spare):
     steps = training.steps_per_epoch(settings, data)
     trainer = Trainer(settings, strategy, len(data.labels), steps * settings.epochs)
     network, optimizer = trainer.network, trainer.optimizer
-    print(plain.describe(network))
+    counted = models.build_model(settings.model, len(data.labels))  # the same network, in Keras
+    print(training.describe(settings, counted, steps))
+    if settings.summary:
+        print(plain.describe(network))
     with devices.chief_first(strategy):
         train_set, cv_set = training.network_inputs(
             data.sets, plain.takes_log_mel(network), data.folder, spare, settings.negatives
@@ -116,7 +119,7 @@ def train(settings, strategy, run, spare):
     changes = training.make_changes(settings, train_set)
 
     if run:
-        run.begin(data, network.variables, optimizer.variables)
+        run.begin(data, network.variables, optimizer.variables, steps)
         run.show_graph(plain.Servable(network).recognise)
         run.show_clips(data.sets["cv"])
     first_epoch = devices.follow_chief(strategy, [*network.variables, *optimizer.variables], run.epoch if run else 0)
@@ -132,17 +135,19 @@ def train(settings, strategy, run, spare):
         n_steps = min(steps, (settings.max_steps or sys.maxsize) - int(optimizer.step.numpy()))
         if n_steps <= 0:
             break
-        learned = mean_of([trainer.train_step(batches) for _ in range(n_steps)])
+        sums = []
+        for _ in range(n_steps):
+            sums.append(trainer.train_step(batches))
+            if run:
+                run.count(run.step + 1)
         if run:
-            run.step += n_steps
             weights = [(name, weight) for name, weight in plain.name_variables(network) if weight.trainable]
-            run.end_epoch(learned, trainer.evaluate(cv_batches), float(optimizer.learning_rate), weights)
+            run.end_epoch(mean_of(sums), trainer.evaluate(cv_batches), float(optimizer.learning_rate), weights)
 
     if run:
         best = plain.make_network(settings.model, len(data.labels), settings.seed)
         run.load_best(best.variables)
         recogniser = plain.Servable(best)
-        counted = models.build_model(settings.model, len(data.labels))  # the same network, in Keras
         with run.writing():
             tf.saved_model.save(recogniser, run.work / "saved_model")
             training.test(settings, counted, data, run, recogniser)

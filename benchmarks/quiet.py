@@ -175,13 +175,6 @@ def find_noises(path):
     return clips, [wav.stem.rpartition("_")[0] or wav.stem for wav in found]
 
 
-def make_clips(label, speech):
-    """Made clips of a label, with another seed than training's: clips, kinds."""
-    speech = speech[speech.any(axis=1)]
-    planned = [kind for of, kind in negatives.plan(3 * MADE_CLIPS) if of == label][:MADE_CLIPS]
-    return np.stack([negatives.make(label, kind, speech, [SEED, i]) for i, kind in enumerate(planned)]), planned
-
-
 def lay_noises(clips, rng):
     """Noises end to end, each faded in and out, in random order, for some minutes."""
     fade = np.minimum(1, np.arange(CLIP_SAMPLES) / (0.05 * SAMPLE_RATE))
@@ -277,12 +270,12 @@ def main(arguments=None):
 
     # Seconds alone.
     noises = {"background recordings": (clips[said == SILENCE], ["background"] * int(np.sum(said == SILENCE)))}
-    noises["made noises"] = make_clips(SILENCE, speech)
+    noises["made noises"] = negatives.make_all(SILENCE, MADE_CLIPS, speech, SEED)
     if options.noises:
         noises["real noises"] = find_noises(options.noises)
     for material, (sounds, kinds) in noises.items():
         show(share("a second in which nobody speaks", material, call(model, sounds), kinds))
-    words = {"made words": make_clips(UNKNOWN, speech)}
+    words = {"made words": negatives.make_all(UNKNOWN, MADE_CLIPS, speech, SEED)}
     words["other words of the set"] = (
         others,
         [corpus.parse_name(name)[1] for name, label in zip(clip_set.names, said) if label == UNKNOWN]

@@ -55,7 +55,7 @@ def one_line(main, arguments, capsys):
 def begin_run(**settings):
     settings = Settings(path_to_data="store", **settings)
     run = runs.Run(settings, "train_keras.py")
-    run.begin(training.open_data(settings, run, None), [], [])
+    run.begin(training.open_data(settings, run, None), [], [], 1)
     return run
 
 

@@ -31,7 +31,7 @@ CONFIG = {"script": "train_keras.py", "model": "tc_resnet8"}
 
 def write_run(settings, strategy, run, spare):
     """What a training does on disk, without the training."""
-    run.begin(training.open_data(settings, run, spare), [], [])
+    run.begin(training.open_data(settings, run, spare), [], [], 1)
     run.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [])
     run.finish({})
 
@@ -499,7 +499,7 @@ def test_arrays_that_a_training_reads_are_not_replaced_under_it(project, monkeyp
     (project / "data/main/preprocessed/.reader_1.lock").write_text("process 1 (dead)")
 
     def train(settings, strategy, run, spare):
-        run.begin(training.open_data(settings, run, spare), [], [])
+        run.begin(training.open_data(settings, run, spare), [], [], 1)
         code = "from utils import prepare; from utils.system import cli\n"
         code += "raise SystemExit(cli.run(prepare.main, ['--keywords', 'no']))"
         environment = {**os.environ, "PYTHONPATH": str(ROOT)}

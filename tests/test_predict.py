@@ -279,7 +279,7 @@ def test_bad_calls_are_one_line(folder, capsys, arguments, status, line):
     ("arguments", "line"),
     [
         (["--stream", "a.wav", "--listen"], "not allowed with argument --stream"),
-        (["b.wav", "--stream", "a.wav"], "take no further files: b.wav"),
+        (["b.wav", "--stream", "a.wav"], "and --doctor take no further files: b.wav"),
         (["--sumbission", "out.csv"], "did you mean --submission?"),
     ],
 )

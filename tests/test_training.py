@@ -409,7 +409,7 @@ def test_read_only_data_is_left_alone(folder, monkeypatch, capsys, tiny):
 def test_a_disk_that_was_full_for_a_moment_is_one_line(folder):
     settings = training.parse_settings("train_keras.py", "", ["--random_data"])
     run = runs.Run(settings, "train_keras.py")
-    run.begin(training.open_data(settings, run, folder / "spare"), [], [])
+    run.begin(training.open_data(settings, run, folder / "spare"), [], [], 1)
     with pytest.raises(cli.CourseError, match="go on with --resume"), run.writing():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with pytest.raises(tf.errors.NotFoundError), run.writing():  # what else goes wrong is not taken for that

@@ -26,6 +26,7 @@ Learning
 Use
     trained     where trained models lie
     recogniser  a trained model as a function from sound to probabilities
+    doctor      whether a microphone is fit
     stream      words and their times in long sound
     evaluation  how good, and how sure
     export      small files, and the page as a folder

@@ -432,6 +432,13 @@ def plan(n_clips):
     return [kinds[index] for index in np.searchsorted(shares / shares[-1], places, side="right")]
 
 
+def make_all(label, n_clips, speech, seed):
+    """Made clips of a label, of all kinds by their shares: int16 clips (n_clips, 16000), and the kind of each."""
+    speech = speech[speech.any(axis=1)]
+    kinds = [kind for of, kind in plan(3 * n_clips) if of == label][:n_clips]
+    return np.stack([make(label, kind, speech, [seed, i]) for i, kind in enumerate(kinds)]), kinds
+
+
 def _total(label):
     return sum(share for *_, share in KINDS[label].values())
 

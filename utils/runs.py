@@ -17,7 +17,7 @@ from utils import audio, datasets, models, plots, trained, web
 from utils.nets import devices
 from utils.settings import Settings
 from utils.system import files
-from utils.system.cli import BadUse, CourseError, hold_back_notes, warn
+from utils.system.cli import BadUse, CourseError, hold_back_notes, progress, warn
 from utils.system.quiet import tf
 from utils.trained import RUNS
 
@@ -141,7 +141,7 @@ class Run:
                 "go on with those that it began with, or start anew without --resume"
             )
 
-    def begin(self, data, network, optimizer):
+    def begin(self, data, network, optimizer, steps):
         """Make the work folder, or go on in the one that is there, and start the clock.
 
         Parameters
@@ -150,6 +150,8 @@ class Run:
         network, optimizer : list of variables
             What the network's answers depend on, and what the optimizer knows beside it. With ``--resume`` they are
             set to what the run's last checkpoint holds.
+        steps : int
+            That an epoch has.
         """
         self._network, self._everything = network, [*network, *optimizer]
         self._n_bytes = sum(4 * math.prod(variable.shape) for variable in network)
@@ -174,6 +176,13 @@ class Run:
         files.write_json(self.work / "config.json", config)
         self._is_begun = True
         self._open_log()
+        self._bar = progress(
+            total=steps * self._settings.epochs,
+            initial=self.step,
+            unit="step",
+            bar_format="{percentage:3.0f} % {bar:20} {postfix}{elapsed} gone, {remaining} left",
+            delay=0,
+        )
         self._started = time.perf_counter()
 
     def _restore(self):
@@ -221,11 +230,17 @@ class Run:
 
     def finish(self, result):
         """Write ``result.json`` and put the run in its place."""
+        self._bar.close()
         self._writer.close()  # Windows would not remove the curves while they are open
         files.write_json(self.work / "result.json", result)
         files.replace(self.work, self.final, KIND)
 
     # Epochs.
+
+    def count(self, step):
+        """How many steps have been taken."""
+        self._bar.update(step - self.step)
+        self.step = step
 
     @property
     def is_over(self):
@@ -281,11 +296,16 @@ class Run:
                 tf.summary.scalar(f"accuracy/{split}", accuracy)
             tf.summary.scalar("learning_rate", learning_rate)
         self._writer.flush()
-        print(
-            f"epoch {self.epoch:3d}/{self._settings.epochs}  train: loss {train[0]:.3f} accuracy {train[1]:.3f}  "
-            f"cv: loss {cv[0]:.3f} accuracy {cv[1]:.3f}  {self.seconds:.0f} s",
-            flush=True,
-        )
+        best = max(self._best[0], cv[1])
+        now = f"epoch {self.epoch}/{self._settings.epochs}  loss {train[0]:.3f}  validation {cv[1]:.3f}  ★ {best:.3f}"
+        self._bar.set_postfix_str(f"{now}  ")
+        if self._bar.disable:  # a pipe or a file
+            print(
+                f"epoch {self.epoch:3d}/{self._settings.epochs}  train: loss {train[0]:.3f} accuracy {train[1]:.3f}  "
+                f"validation: loss {cv[0]:.3f} accuracy {cv[1]:.3f}{' ★' if cv[1] == best else '  '}  "
+                f"{self.seconds:.0f} s",
+                flush=True,
+            )
 
     def show_graph(self, network):
         """The graph of a network (a function of a batch of waveforms)."""

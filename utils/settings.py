@@ -163,6 +163,7 @@ class Settings:
         choices=devices.STRATEGIES,
         metavar="NAME",
     )
+    summary: bool = _flag(False, None, "print the layers of the network", action="store_true")
     resume: bool = _flag(False, None, "go on with run LOGRUN where it was stopped", action="store_true")
     max_steps: int = _flag(None, cli.positive_int, "stop after N steps (a smoke run)", metavar="N")
 
@@ -180,7 +181,7 @@ class Settings:
 
 BEFORE = {"negatives": False}  # what a run did that was started before there was the flag
 # What a resumed run may change; all else is as in the run's config.json.
-FREE_ON_RESUME = ("epochs", "resume", "max_steps", "logdir", "logrun", "strategy")
+FREE_ON_RESUME = ("epochs", "resume", "summary", "max_steps", "logdir", "logrun", "strategy")
 
 
 def make_parser(description):

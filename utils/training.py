@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from utils import audio, datasets, evaluation, models, runs, trained
-from utils.labels import LABELS, SILENCE, with_extras
+from utils import audio, datasets, evaluation, models, negatives, runs, trained
+from utils.labels import LABELS, SILENCE, UNKNOWN, with_extras
 from utils.nets import devices
 from utils.nets.changes import Augment, WaveformAugment
 from utils.settings import RECIPES, Settings, combine, make_parser
@@ -15,6 +15,8 @@ from utils.system.cli import CourseError
 from utils.system.quiet import keras, tf
 
 NOISE_CLIPS = 1000  # of the training set's silence, mixed into other clips
+NAMES = {"train": "training", "cv": "validation", "test": "test"}
+NOISES = 200  # made ones, of which a finished network is asked what it hears
 TEACHER_SHARE = 0.5  # of what is to be learned, if there is a teacher
 
 
@@ -74,7 +76,6 @@ def open_data(settings, run, spare):
     path = Path(settings.path_to_data)
     if settings.random_data:
         path = Path(spare)
-        print(f"generating {settings.random_examples} random clips")
         labels = with_extras(settings.keywords) if settings.keywords else LABELS
         datasets.write_random_store(path, settings.random_examples, settings.seed, labels)
     sets = datasets.open_store(path)
@@ -86,9 +87,8 @@ def open_data(settings, run, spare):
         )
     published = "the original course's published arrays"
     data = Data(sets, sets["test"].inputs[0].settings.get("dataset", published), _hash(sets), path)
-    print(f"data: {data.name}")
-    for name, clip_set in sets.items():
-        print(f"{name}: X {(len(clip_set), *clip_set.inputs[0].shape[1:])}, y {clip_set.y.shape}")
+    n_clips = ", ".join(f"{len(clip_set):,} {NAMES[name]}" for name, clip_set in sets.items())
+    print(f"data: {data.name} (files {data.hash}), {len(labels)} labels, clips for {n_clips}")
     if run and settings.resume:
         run.require_same(data)
     return data
@@ -250,21 +250,62 @@ def test(settings, model, data, run, predict):
         "per_label": scores["test"]["per_label"],
         "confusion": scores["test"]["confusion"],
     }
+    if not settings.random_data:
+        result["noises_called_a_command"] = count_commands(predict, data)
     run.finish(result)
     report(result, data.sets)
-    print(f"model and scores: {run.final}; curves: tensorboard --logdir {settings.logdir} --host 127.0.0.1")
+    is_latest, is_usual = run.final == trained.LATEST, settings.logdir == Settings.logdir
+    print(
+        f"the run:     {run.final}\n"
+        f"hear it:     {'make app' if is_latest else f'python app.py --model {run.final}'}\n"
+        f"use it:      python predict.py{'' if is_latest else f' --model {run.final}'} me.wav\n"
+        f"see it:      {'make tensorboard' if is_usual else f'tensorboard --logdir {settings.logdir}'}"
+    )
+
+
+def count_commands(predict, data):
+    """How many of ``NOISES`` made noises, of which training had none, are called a command."""
+    seed = negatives.SEED + 1
+    noises, _ = negatives.make_all(SILENCE, NOISES, datasets.speech_of(data.sets["test"]), seed)
+    found = np.argmax(predict(audio.to_waveform(noises)), axis=1)
+    return int(np.isin(found, [i for i, label in enumerate(data.labels) if label not in (SILENCE, UNKNOWN)]).sum())
 
 
 def report(result, sets):
-    """Print a result with what it stands on."""
+    """Print what came out, beside chance, and where it is weak."""
     low, high = result["test_interval"]
-    names = sets["test"].names
-    interval = f"95 % interval {low:.3f} to {high:.3f} (over {'speakers' if names else 'clips'})"
+    names, labels = sets["test"].names, sets["test"].label_order
+    interval = f"95 % interval {low:.3f} to {high:.3f} over {'speakers' if names else 'clips'}"
     if names and (n_people := evaluation.count_speakers(names)) < evaluation.FEW_SPEAKERS:
         interval = f"{n_people} speaker(s): too few speakers for an interval over them"
+    confusion = np.array(result["confusion"])
+    chance = confusion.sum(axis=1).max() / confusion.sum()
     print(
-        f"{result['dataset']} (files {result['dataset_hash']}), {result['model']}: "
-        f"{result['parameters']:,} parameters, {result['macs'] / 1e6:.1f} M multiply-accumulates\n"
-        f"validation accuracy {result['cv_accuracy']:.4f} on {len(sets['cv'])} clips\n"
-        f"test accuracy {result['test_accuracy']:.4f} on {len(sets['test'])} clips, {interval}"
+        f"validation:  {result['cv_accuracy']:.3f} of {len(sets['cv']):,} clips\n"
+        f"test:        {result['test_accuracy']:.3f} of {len(sets['test']):,} clips ({interval}); "
+        f"always the commonest label: {chance:.3f}"
+    )
+    if "noises_called_a_command" not in result:
+        print("             the data is random: there is nothing to learn, and no more than chance to get")
+        return
+    worst = np.argsort(-(confusion - np.diag(confusion.diagonal())), axis=None, kind="stable")[:3]
+    pairs = [divmod(int(index), len(labels)) for index in worst]
+    mistakes = [
+        f"{labels[said]} as {labels[heard]} ({confusion[said, heard]} of {confusion[said].sum()})"
+        for said, heard in pairs
+        if said != heard and confusion[said, heard]
+    ]
+    print(f"heard wrong: {', '.join(mistakes) or 'nothing'}")
+    print(f"quiet:       {result['noises_called_a_command']} of {NOISES} made noises called a command")
+
+
+def describe(settings, model, steps):
+    """The network and the recipe of a run, a line each; ``model`` is counted."""
+    changes = "changed at random in each epoch" if settings.augment else "as they are"
+    made = ", with made sounds that are no command" if settings.negatives else ""
+    return (
+        f"network: {settings.model}, {model.count_params():,} parameters, "
+        f"{models.count_macs(model) / 1e6:.1f} M multiply-accumulates a clip\n"
+        f"recipe: {settings.recipe}, {settings.epochs} epochs of {steps} steps, {settings.batch_size} clips a step "
+        f"({changes}{made}), learning rate {settings.learning_rate:g}"
     )

@@ -22,12 +22,7 @@ def blocks():
     CourseError
         If sounddevice or PortAudio is missing, or there is no microphone.
     """
-    try:
-        import sounddevice
-    except ModuleNotFoundError as error:
-        raise CourseError("the microphone needs sounddevice: pip install --group microphone") from error
-    except OSError as error:  # PortAudio, which it comes with except on Linux
-        raise CourseError("the microphone needs PortAudio: on Debian or Ubuntu, apt install libportaudio2") from error
+    sounddevice = _import()
     waiting = queue.Queue(MOST_WAITING)
 
     def keep(data, _frames, _time, _status):
@@ -40,3 +35,23 @@ def blocks():
         raise CourseError(f"no microphone that records at {SAMPLE_RATE} Hz ({error.args[0]}): plug one in") from error
     with recording:
         yield (waiting.get() for _ in itertools.count())
+
+
+def describe():
+    """The default microphone's name, and the rate it records at by itself."""
+    sounddevice = _import()
+    try:
+        device = sounddevice.query_devices(kind="input")
+    except (sounddevice.PortAudioError, ValueError) as error:
+        raise CourseError(f"no microphone is there ({error}): plug one in") from error
+    return f"{device['name']}, {device['default_samplerate']:.0f} Hz, heard at {SAMPLE_RATE}"
+
+
+def _import():
+    try:
+        import sounddevice
+    except ModuleNotFoundError as error:
+        raise CourseError("the microphone needs sounddevice: pip install --group microphone") from error
+    except OSError as error:  # PortAudio, which it comes with except on Linux
+        raise CourseError("the microphone needs PortAudio: on Debian or Ubuntu, apt install libportaudio2") from error
+    return sounddevice
