@@ -10,6 +10,7 @@ from test_keywords import PEOPLE, WORDS, make_own, run
 
 import predict
 from utils import audio, corpus, datasets, evaluation, labels, leaks, prepare, store, training, voices
+from utils.labels import LABELS
 from utils.system import cli, files
 from utils.system.cli import CourseError
 
@@ -346,10 +347,10 @@ def test_too_few_speakers_are_reported_however_many_rooms_there_are(capsys):
     found = np.where(np.arange(100) % 10, y, 11)
     scores = evaluation.score(y, found, names)
     assert scores["interval"][0] < 0.3
-    clip_set = type("Some", (list,), {"names": names})([0])
+    clip_set = type("Some", (list,), {"names": names, "label_order": LABELS})([0])
     result = {
         **{"dataset": "mine", "dataset_hash": "0", "model": "m", "parameters": 1, "macs": 1.0, "cv_accuracy": 1.0},
-        **{"test_accuracy": 0.9, "test_interval": scores["interval"]},
+        **{"test_accuracy": 0.9, "test_interval": scores["interval"], "confusion": scores["confusion"]},
     }
     training.report(result, {"cv": clip_set, "test": clip_set})
     assert "2 speaker(s): too few speakers for an interval" in capsys.readouterr().out

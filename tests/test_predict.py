@@ -199,7 +199,7 @@ def test_an_interrupted_submission_goes_on_and_ends_as_an_uninterrupted_one(fold
 def test_a_killed_submission_goes_on_and_ends_as_an_uninterrupted_one(folder):
     audio_folder = folder / "data/raw/test/audio"
     (audio_folder / "clip_3.wav").write_text("this is text")
-    for number in range(8, 6000):
+    for number in range(8, 3500):
         os.link(audio_folder / f"clip_{number % 8}.wav", audio_folder / f"clip_{number}.wav")
     command = [sys.executable, str(Path(predict.__file__)), "--submission"]
     whole = subprocess.run([*command, "whole.csv"], capture_output=True, text=True, check=False)

@@ -4,6 +4,7 @@ import importlib
 import json
 import re
 import shlex
+import shutil
 import tomllib
 from pathlib import Path
 
@@ -80,9 +81,11 @@ ELSEWHERE = {  # and why
     "python train_keras.py --recipe best": "the same",
     "python train_keras.py --no-negatives": "test_training.py",
     "python train_keras.py --no-augment": "the same",
+    "python train_keras.py --summary": "the same",
     "python train_keras.py --path_to_data voice_data": "the original's arrays: test_store.py",
     "python train_tensorflow.py --strategy multi_worker": "two processes: test_tensorflow.py",
     "python predict.py --listen": "a microphone: test_stream.py",
+    "python predict.py --doctor": "a microphone: test_doctor.py",
     "python -m benchmarks.quiet --noises FOLDER": "a measurement",
 }
 
@@ -91,6 +94,7 @@ ELSEWHERE = {  # and why
 def place(tmp_path, monkeypatch):
     """A folder with the files that the README names."""
     monkeypatch.chdir(tmp_path)
+    shutil.copytree(ROOT / "pretrained", "pretrained")
     rng = np.random.default_rng(0)
     words = [f"my_words/{word}/{name}_1.wav" for word in ("lights", "music", "other") for name in ("ann", "ben", "cyd")]
     seconds = {"me.wav": 1, "a_folder/a.wav": 1, "long.wav": 5, "my_words/_background_noise_/room.wav": 30}

@@ -94,8 +94,13 @@ def test_scalars_of_both_runs_lie_side_by_side(page, url, photograph):
 def test_the_graph_can_be_opened(run, groups, layers, page, url, photograph):
     page.goto("about:blank")
     page.goto(f"{url}/#graphs")
-    page.locator("paper-dropdown-menu").first.click()
-    page.locator("paper-item", has_text=run).click()
+    item = page.locator("paper-item", has_text=run)
+    for _ in range(5):  # a click while the page is still being filled closes the list again
+        if item.is_visible():
+            break
+        page.locator("paper-dropdown-menu").first.click()
+        page.wait_for_timeout(1000)
+    item.click()
     node = page.locator("g.node text.nodelabel")
     for name, inner in groups.items():
         for _ in range(5):  # a click while the graph is still being laid out is lost

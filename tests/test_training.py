@@ -202,7 +202,7 @@ def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys, monkeypatch, tiny)
         rows = list(csv.DictReader(file))
     assert [(row["step"], row["epoch"], row["split"]) for row in rows] == [("2", "1", "train"), ("2", "1", "cv")]
     assert open_files(folder.resolve()) == []
-    assert "train: X (96, 16000), y (96, 12)" in capsys.readouterr().out
+    assert "12 labels, clips for 96 training, 12 validation, 12 test" in capsys.readouterr().out
 
 
 def test_tensorboard_has_training_and_validation_by_global_step(finished):
@@ -270,6 +270,35 @@ def test_a_killed_run_is_resumed_exactly(folder):
     ours, theirs = weights(whole), weights(killed)
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
     assert results(whole) == results(killed)
+
+
+@pytest.mark.parametrize("script", [train_keras, train_tensorflow])
+def test_a_run_says_what_it_learns_from_and_what_came_out(script, folder, capsys, tiny):
+    datasets.write_random_store("store", 96, 0)
+    flags = ["--path_to_data", "store", "--no-negatives", "--epochs", "1", "--max_steps", "1", "--logrun", "mine"]
+    for more, has_layers in (([], False), (["--summary"], True)):
+        keras.backend.clear_session()
+        assert cli.run(script.main, [*flags, *more]) == 0
+        lines = capsys.readouterr().out.splitlines()
+        assert [line.partition(":")[0] for line in lines[:3]] == ["data", "network", "recipe"]
+        assert ("kernel" in "\n".join(lines) or "Param #" in "\n".join(lines)) is has_layers
+    assert [line.partition(":")[0] for line in lines[-8:]] == [
+        *("validation", "test", "heard wrong", "quiet", "the run", "hear it", "use it", "see it"),
+    ]
+    result = json.loads(Path("runs/mine/result.json").read_text(encoding="utf-8"))
+    assert f"{result['noises_called_a_command']} of {training.NOISES} made noises" in lines[-5]
+    assert lines[-2].endswith(f"python predict.py --model {Path('runs', 'mine')} me.wav")
+
+
+def test_the_worst_confusions_are_told_worst_first(capsys):
+    confusion = np.diag([10, 10, 10])
+    confusion[0, 2], confusion[1, 0], confusion[2, 1] = 2, 7, 1
+    clips = type("Clips", (list,), {"names": [], "label_order": ("yes", "no", "silence")})(range(40))
+    scores = {"test_interval": (0.5, 0.9), "cv_accuracy": 0.7, "test_accuracy": 0.75, "noises_called_a_command": 3}
+    training.report({**scores, "confusion": confusion.tolist()}, {"cv": clips, "test": clips})
+    out = capsys.readouterr().out
+    assert "heard wrong: no as yes (7 of 17), yes as silence (2 of 12), silence as no (1 of 11)" in out
+    assert "always the commonest label: 0.425" in out
 
 
 @only_keras
