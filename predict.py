@@ -8,8 +8,8 @@
     python predict.py --submission submission.csv             data/raw/test/audio, for Kaggle
     python predict.py --check submission.csv                  whether Kaggle would accept it
 
-Any rate and length will do: sounds are resampled to 16 kHz. Without --stream, the loudest second is heard; an answer
-that is too improbable is marked "not sure". --json prints a line of JSON for each file or word.
+Any rate and length will do: sounds are resampled to 16 kHz. Of a file without --stream, the loudest second is heard;
+an answer that is too improbable is marked "not sure". --json prints a line of JSON for each file or word.
 """
 
 import argparse
@@ -27,6 +27,7 @@ import numpy as np
 
 from utils import audio, corpus, doctor, evaluation, trained
 from utils.labels import SILENCE
+from utils.stream import STEP_S, Stream
 from utils.system import cli, console, files, microphone
 from utils.system.cli import BadUse, CourseError
 
@@ -159,7 +160,7 @@ def write_submission(path, recogniser, paths):
             rows.append(json.dumps([clip.name, label, reason]) + "\n")
             file.write(rows[-1])
             bar.update()
-            if bar.n % BATCH_CLIPS == 0:
+            if len(rows) % BATCH_CLIPS == 0:
                 file.flush()
     answers = [json.loads(row) for row in rows]
     evaluation.write_submission(path, [(name, label) for name, label, _ in answers])
@@ -195,8 +196,6 @@ def check(path):
 
 def hear_file(recogniser, path, form):
     """Print every word in a sound file of any length, with its time; on a terminal, a line of time at the end."""
-    from utils.stream import Stream
-
     stream, n_samples, cancelled, heard = Stream(recogniser), 0, set(), []
     show = Words(form)
     try:
@@ -215,10 +214,8 @@ def hear_file(recogniser, path, form):
 
 def hear_microphone(recogniser, form):
     """Print every word said into the microphone, until it is interrupted."""
-    from utils.stream import Stream
-
     stream, show = Stream(recogniser), Words(form)
-    with microphone.blocks() as blocks:
+    with contextlib.suppress(KeyboardInterrupt), microphone.blocks() as blocks:
         print(f"listening for {', '.join(recogniser.labels[:-2])}; Ctrl-C ends", file=sys.stderr)
         for block in blocks:
             show(stream.feed(block))
@@ -249,7 +246,8 @@ class Words:
 
 def draw_time(words, seconds, row_s=10, per_s=6):
     """Lines of time, ten seconds each, with each word where it was heard."""
-    for start in range(0, max(1, math.ceil(seconds)), row_s):
+    end = max(seconds, *(word.seconds + STEP_S for word in words), STEP_S)  # a word may be heard after the sound's end
+    for start in range(0, math.ceil(end), row_s):
         line = ""
         for word in words:
             if start <= word.seconds < start + row_s:
@@ -285,6 +283,12 @@ def main(arguments=None):
     form = "json" if options.json else "csv" if options.csv else "text"
     if form != "text" and (options.submission or options.check):
         parser.error(f"--{form} is for answers: a submission has a form of its own")
+    if options.said and (options.submission or options.check or options.stream or options.listen or options.doctor):
+        parser.error("--said is for files whose folders say what was said")
+    if form != "text" and options.doctor:
+        parser.error(f"--{form} is for answers: the doctor speaks to people")
+    if options.check and options.paths:
+        parser.error(f"--check takes no further files: {options.paths[0]}")
     if options.check:
         return check(options.check)
     if not (options.paths or options.submission or options.stream or options.listen or options.doctor):
@@ -313,7 +317,8 @@ def main(arguments=None):
     else:
         unread = print_answers(recogniser, paths, options.said, form)
     if unread:
-        print(f"{unread} of {len(paths)} clips could not be read and count as silence", file=sys.stderr)
+        what = " and count as silence" if options.submission else ""
+        print(f"{unread} of {len(paths)} clips could not be read{what}", file=sys.stderr)
     return 1 if unread else 0
 
 
@@ -329,7 +334,6 @@ def load_recogniser(folder):
 
 def print_answers(recogniser, paths, said, form):
     """A line for each file, as ``form`` (``text``, ``json`` or ``csv``); how many could not be read."""
-    shown = cli.progress(paths, desc="recognising", unit="clip") if len(paths) > BATCH_CLIPS else paths
     shorts = [path.name for path in paths]
     shorts = shorts if len(set(shorts)) == len(paths) else map(str, paths)
     names = dict(zip(paths, console.fit([cli.printable(short) for short in shorts], BESIDE)))
@@ -337,11 +341,11 @@ def print_answers(recogniser, paths, said, form):
     if table:
         table.writeheader()
     unread, right = 0, 0
-    for path, label, probability, reason in recognise(recogniser, shown):
+    for path, label, probability, reason in recognise(recogniser, paths):
+        folder, is_sure = path.absolute().parent.name, probability >= trained.SURE
         unread += reason is not None
-        right += label == path.parent.name and reason is None
-        is_sure = probability >= trained.SURE
-        answer = {"file": str(path), **({"said": path.parent.name} if said else {})}
+        right += label == folder and reason is None
+        answer = {"file": str(path), **({"said": folder} if said else {})}
         answer |= {"error": reason} if reason else {"label": label, "probability": probability, "sure": is_sure}
         if table:
             table.writerow(answer)

@@ -107,7 +107,7 @@ class Keep(keras.callbacks.Callback):
 
     def on_train_batch_end(self, batch, logs=None):
         """Count the steps, of which Keras takes some at once."""
-        self._run.count(self._first_step + batch + 1)
+        self._run.advance_to(self._first_step + batch + 1)
         if self._run.is_over:
             self.model.stop_training = True
 

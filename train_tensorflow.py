@@ -139,7 +139,7 @@ def train(settings, strategy, run, spare):
         for _ in range(n_steps):
             sums.append(trainer.train_step(batches))
             if run:
-                run.count(run.step + 1)
+                run.advance_to(run.step + 1)
         if run:
             weights = [(name, weight) for name, weight in plain.name_variables(network) if weight.trainable]
             run.end_epoch(mean_of(sums), trainer.evaluate(cv_batches), float(optimizer.learning_rate), weights)

@@ -1,5 +1,7 @@
 """Guards: what is wrong with a microphone is told in plain words, fault by fault; nothing is, where all is well."""
 
+import contextlib
+import itertools
 import sys
 import types
 
@@ -72,6 +74,39 @@ def test_all_is_well_where_three_words_are_heard(spoken, monkeypatch, capsys):
 def test_each_fault_is_told(gain, noise, line, spoken, monkeypatch, capsys):
     assert examine(lay(spoken, gain, noise), monkeypatch) == 1
     assert line in capsys.readouterr().out
+
+
+def test_it_asks_for_words_that_the_network_knows(monkeypatch, capsys):
+    class Deaf:
+        labels = ("lights", "silence", "unknown")
+
+        def __call__(self, waveforms):
+            return np.eye(3)[[1]]
+
+    microphone = types.SimpleNamespace(
+        describe=lambda: "a stand-in", blocks=lambda: contextlib.nullcontext(itertools.repeat(np.ones(1600, np.int16)))
+    )
+    assert doctor.examine(Deaf(), microphone) == 1
+    out = capsys.readouterr().out
+    assert [line for line in out.splitlines() if line.startswith("say")] == ["say: lights"]
+
+
+def test_a_microphone_that_another_program_has_is_one_line(monkeypatch, capsys):
+    class Busy:
+        def __init__(self, *settings, **more):
+            pass
+
+        def __enter__(self):
+            raise RuntimeError("Device unavailable")
+
+        def __exit__(self, *failure):
+            pass
+
+    device = {"name": "a stand-in", "default_samplerate": 44_100.0}
+    module = types.SimpleNamespace(RawInputStream=Busy, PortAudioError=RuntimeError, query_devices=lambda kind: device)
+    monkeypatch.setitem(sys.modules, "sounddevice", module)
+    assert cli.run(predict.main, ["--doctor"]) == 1
+    assert "Device unavailable" in capsys.readouterr().err
 
 
 def test_no_microphone_is_one_line(monkeypatch, capsys):

@@ -93,6 +93,45 @@ def test_a_run_from_before_its_data_was_noted_goes_on(folder):
     begin_run(resume=True)
 
 
+def test_a_finished_run_that_is_trained_longer_leaves_its_old_model_and_export_behind(folder):
+    make_store()
+    run = begin_run()
+    run.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [])
+    for name in ("model.keras", "export/model_float.tflite", "export/README.md"):
+        (run.work / name).parent.mkdir(exist_ok=True)
+        (run.work / name).write_text("old")
+    run.finish({})
+    longer = begin_run(resume=True, epochs=90)
+    assert (longer.epoch, longer.step) == (1, 0)
+    assert sorted(path.name for path in longer.work.iterdir()) == [
+        "best",
+        "config.json",
+        "labels.txt",
+        "last",
+        "log.csv",
+    ]
+    longer.finish({})
+    assert trained.find_exported(longer.final) is None
+    assert trained.find_model(longer.final) is None
+
+
+def test_a_copied_run_is_gone_on_with_where_it_lies(folder, capsys):
+    make_store()
+    begin_run(logrun="first").finish({})
+    shutil.copytree("runs/first", "runs/latest")
+    assert training.parse_settings("train_keras.py", "", ["--resume"]).logrun == "latest"
+
+
+def test_half_a_first_checkpoint_is_no_checkpoint(folder):
+    make_store()
+    run = begin_run()
+    (run.work / "last" / ".checkpoint.npz.partial").write_bytes(b"PK")
+    assert begin_run(resume=True).epoch == 0
+    (run.work / "last" / "ckpt-1.index").write_bytes(b"TensorFlow's")
+    with pytest.raises(cli.CourseError, match="begun by an earlier version"):
+        begin_run(resume=True)
+
+
 @pytest.mark.parametrize("script", [train_keras, train_tensorflow])
 def test_a_resumed_script_takes_no_step_too_many_and_no_other_labels(script, folder, capsys, tiny):
     make_store(LABELS, 48)

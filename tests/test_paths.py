@@ -270,6 +270,11 @@ def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, 
         patch.setattr(runs.Run, "finish", fail)
         assert cli.run(train_keras.main, ["--random_data"]) == 130
     assert (project / "runs/latest/curves" / curves.name).read_bytes() == content
+    with monkeypatch.context() as patch:  # nor by a run that was to go on with it, and then another
+        patch.setattr(runs.Run, "finish", fail)
+        assert cli.run(train_keras.main, ["--resume", "--epochs", "9"]) == 130
+        assert cli.run(train_keras.main, ["--random_data"]) == 130
+    assert (project / "runs/latest/curves" / curves.name).read_bytes() == content
     assert cli.run(train_keras.main, ["--random_data"]) == 0
     assert not (project / "runs/latest/curves").exists()
     assert len(list((project / "tf_logs" / "latest").iterdir())) == 1

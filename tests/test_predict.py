@@ -128,11 +128,12 @@ def test_a_table_has_a_row_for_each_file_also_for_one_that_cannot_be_read(folder
     assert {row["label"] for row in rows} <= {*LABELS, ""}
 
 
-def test_what_cannot_be_read_is_not_called_silence_and_what_was_right_is_counted(folder, capsys):
+def test_what_cannot_be_read_is_not_called_silence_and_what_was_right_is_counted(folder, monkeypatch, capsys):
     (folder / "silence").mkdir()
     audio.write_wav("silence/none.wav", np.zeros(audio.CLIP_SAMPLES, np.int16))
     (folder / "silence" / "text.wav").write_text("no sound " * 9)
-    assert cli.run(predict.main, ["silence", "--said"]) == 1
+    monkeypatch.chdir("silence")
+    assert cli.run(predict.main, ["none.wav", "text.wav", "--said", "--model", str(trained.PRETRAINED)]) == 1
     lines = capsys.readouterr().out.splitlines()
     assert lines[0].split()[1:] == ["silence", "silence", "1.000"]
     assert lines[1].endswith("not read: not a sound file")
@@ -161,6 +162,7 @@ def test_a_line_of_time_shows_when_each_word_was_said():
     words = [stream.Detection(seconds, label, 0.9) for seconds, label in ((0.5, "yes"), (9.5, "no"), (12.0, "stop"))]
     lines = list(predict.draw_time(words, 14.0))
     assert [line[:7] for line in lines] == ["  0:00 ", "  0:10 "]
+    assert "yes" in list(predict.draw_time([stream.Detection(10.3, "yes", 0.9)], 10.0))[1]  # heard in what follows
     assert [lines[row].index(word) for row, word in ((0, "yes"), (0, "no"), (1, "stop"))] == [7 + 3, 7 + 57, 7 + 12]
 
 
@@ -280,6 +282,9 @@ def test_bad_calls_are_one_line(folder, capsys, arguments, status, line):
     [
         (["--stream", "a.wav", "--listen"], "not allowed with argument --stream"),
         (["b.wav", "--stream", "a.wav"], "and --doctor take no further files: b.wav"),
+        (["--said", "--listen"], "--said is for files"),
+        (["--doctor", "--csv"], "--csv is for answers"),
+        (["--check", "out.csv", "b.wav"], "takes no further files: b.wav"),
         (["--sumbission", "out.csv"], "did you mean --submission?"),
     ],
 )

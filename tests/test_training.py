@@ -441,6 +441,8 @@ def test_a_disk_that_was_full_for_a_moment_is_one_line(folder):
     run.begin(training.open_data(settings, run, folder / "spare"), [], [], 1)
     with pytest.raises(cli.CourseError, match="go on with --resume"), run.writing():
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with pytest.raises(cli.CourseError, match="go on with --resume"), run.writing():
+        raise tf.errors.UnknownError(None, None, os.strerror(errno.EDQUOT))
     with pytest.raises(tf.errors.NotFoundError), run.writing():  # what else goes wrong is not taken for that
         raise tf.errors.NotFoundError(None, None, "a checkpoint")
 

@@ -4,7 +4,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from utils import audio
 from utils.audio import SAMPLE_RATE
+from utils.labels import SILENCE, UNKNOWN
 
 BLOCK = SAMPLE_RATE // 10  # levels are of 100 ms
 QUIET_S, WORD_S = 3, 2.5
@@ -77,10 +79,9 @@ def examine(recogniser, microphone):
     int
         1 if something is wrong.
     """
-    from utils import audio
-
     print(f"microphone: {microphone.describe()}")
-    words = [word for word in WORDS if word in recogniser.labels] or list(recogniser.labels[: len(WORDS)])
+    known = [label for label in recogniser.labels if label not in (SILENCE, UNKNOWN)]
+    words = [word for word in WORDS if word in known] or known[: len(WORDS)]
     with microphone.blocks() as blocks:
         print(f"be quiet for {QUIET_S} seconds ...", flush=True)
         quiet = measure(record(blocks, QUIET_S))

@@ -8,6 +8,7 @@ import itertools
 import math
 import os
 import shutil
+import sys
 import time
 from pathlib import Path
 
@@ -33,22 +34,18 @@ KIND = files.Kind(
     "script",
     (
         *("config.json", "labels.txt", "log.csv", "result.json", "model.keras", "weights.npz", f"curves/{EVENTS}"),
-        *(
-            "best/weights.npz",
-            "best/checkpoint",
-            "best/ckpt-*",
-            "last/checkpoint.npz",
-            "last/checkpoint",
-            "last/ckpt-*",
-        ),
-        *("best/*.weights.h5", "last/*.weights.h5", "last/checkpoint.json"),  # of earlier versions
+        *("best/weights.npz", "last/checkpoint.npz"),
+        # Of earlier versions.
+        *(f"{place}/{name}" for place in ("best", "last") for name in ("checkpoint", "ckpt-*", "*.weights.h5")),
+        "last/checkpoint.json",
         *("export/README.md", "export/model_float.tflite", "export/model_int8.tflite", "export/model.onnx"),
         *(f"export/web/{name}" for name in web.KIND.names),
         *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in SAVED_MODEL),
     ),
 )
 CURVES = files.Kind("the curves of a run", None, None, (EVENTS,))
-NO_SPACE = os.strerror(errno.ENOSPC)  # in the words of the system, which TensorFlow's errors repeat
+NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # TensorFlow's errors repeat the system's words for them
+GOES_ON = ("labels.txt", "log.csv", "best", "last")  # what a run that is trained longer begins with
 BEST, LAST = "best/weights.npz", "last/checkpoint.npz"
 LOG_HEADER = "step,epoch,split,loss,accuracy,seconds\n"
 HISTOGRAMS = 20  # times in a run that histograms of the weights are written
@@ -79,6 +76,7 @@ class Run:
         self.work = files.beside(self.final, "partial")
         self.board = Path(settings.logdir) / settings.logrun
         self.epoch, self.step, self.seconds = 0, 0, 0.0
+        self._bar = None
         self._best = (-1.0, 0.0)  # validation accuracy, minus validation loss
 
     # The folder.
@@ -116,12 +114,14 @@ class Run:
                 yield self
             except KeyboardInterrupt:
                 raise KeyboardInterrupt(self._how_to_resume) from None
+            finally:
+                self._close()
 
     @property
     def _how_to_resume(self):
         """What an interrupted run has to say."""
         if not (self.work / "config.json").exists():
-            return "nothing was kept"
+            return f"{self.final} is whole" if self.final.exists() else "nothing was kept"
         return f"go on with: python {self._script} --resume --logrun {self.final.name}"
 
     def require_same(self, data):
@@ -158,13 +158,18 @@ class Run:
         self.require_space()
         files.recover(self.final, KIND)
         if not self._settings.resume:
-            if (self.work / "last").exists():
+            if (self.work / "last").exists() and not self.final.exists():
                 warn(f"{self.final} was never finished: begun anew, as --resume was not given")
             self._set_curves_aside()
             files.remove(self.work)
         elif not (self.work / "config.json").exists():
             files.remove(self.work)
-            shutil.copytree(self.final, self.work, ignore=shutil.ignore_patterns("config.json"))
+            self.work.mkdir(parents=True)
+            for path in (self.final / name for name in GOES_ON):  # but no model nor export: these are to be made anew
+                if path.is_dir():
+                    shutil.copytree(path, self.work / path.name)
+                elif path.exists():
+                    shutil.copy2(path, self.work)
         for folder in (self.work, self.work / "best", self.work / "last"):
             folder.mkdir(parents=True, exist_ok=True)
         files.write_text(self.work / "labels.txt", "\n".join(data.labels) + "\n")
@@ -177,10 +182,9 @@ class Run:
         self._is_begun = True
         self._open_log()
         self._bar = progress(
-            total=steps * self._settings.epochs,
+            total=min(steps * self._settings.epochs, self._settings.max_steps or sys.maxsize),
             initial=self.step,
-            unit="step",
-            bar_format="{percentage:3.0f} % {bar:20} {postfix}{elapsed} gone, {remaining} left",
+            bar_format="{percentage:3.0f} % {bar:6} {desc}{elapsed} gone, {remaining} left",  # 80 characters at most
             delay=0,
         )
         self._started = time.perf_counter()
@@ -193,12 +197,12 @@ class Run:
             self.epoch, self.step, self.seconds = int(state["epoch"]), int(state["step"]), float(state["seconds"])
             self._best = tuple(float(value) for value in state["best"])
             print(f"resumed after epoch {self.epoch}")
-        elif any(last.parent.iterdir()):
+        elif next(files.list_paths(last.parent), None):
             raise CourseError(f"{self.final} was begun by an earlier version: start anew, without --resume")
 
     def _set_curves_aside(self):
         """Keep the curves of a run that has ended with it, until it is replaced."""
-        if self.final.exists() and not self.work.exists():
+        if self.final.exists() and not (self.final / "curves").exists():
             for path in self.board.glob(EVENTS):
                 (self.final / "curves").mkdir(exist_ok=True)
                 shutil.move(path, self.final / "curves" / path.name)
@@ -210,7 +214,7 @@ class Run:
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
-            if NO_SPACE not in str(error):
+            if not any(os.strerror(number) in str(error) for number in NO_SPACE):
                 raise
             # Another program has filled the disk since, and may have made room again.
             self.require_space()
@@ -230,15 +234,19 @@ class Run:
 
     def finish(self, result):
         """Write ``result.json`` and put the run in its place."""
-        self._bar.close()
-        self._writer.close()  # Windows would not remove the curves while they are open
+        self._close()
         files.write_json(self.work / "result.json", result)
         files.replace(self.work, self.final, KIND)
 
+    def _close(self):
+        if self._bar is not None:
+            self._bar.close()
+            self._writer.close()  # Windows would not remove the curves while they are open
+
     # Epochs.
 
-    def count(self, step):
-        """How many steps have been taken."""
+    def advance_to(self, step):
+        """Note how many steps have been taken."""
         self._bar.update(step - self.step)
         self.step = step
 
@@ -261,13 +269,14 @@ class Run:
         self.epoch += 1
         self.seconds += time.perf_counter() - self._started
         with self.writing():
-            self._log(train, cv, learning_rate)
+            is_best = (cv[1], -cv[0]) > self._best
+            self._best = max((cv[1], -cv[0]), self._best)
+            self._log(train, cv, learning_rate, is_best)
             if self.epoch % max(1, self._settings.epochs // HISTOGRAMS) == 0:
                 with self._writer.as_default(step=self.step):
                     for name, weight in weights:
                         tf.summary.histogram(name, weight)
-            if (cv[1], -cv[0]) > self._best:
-                self._best = cv[1], -cv[0]
+            if is_best:
                 models.write_variables(self.work / BEST, self._network)
             state = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self._best}
             models.write_variables(self.work / LAST, self._everything, state)
@@ -286,7 +295,7 @@ class Run:
             self._lines = [lines[0], *(line for line in lines[1:] if int(line.split(",")[1]) <= self.epoch)]
         self._writer = tf.summary.create_file_writer(str(self.board))
 
-    def _log(self, train, cv, learning_rate):
+    def _log(self, train, cv, learning_rate, is_best):
         for split, (loss, accuracy) in (("train", train), ("cv", cv)):
             self._lines.append(f"{self.step},{self.epoch},{split},{loss:.6f},{accuracy:.6f},{self.seconds:.1f}\n")
         files.write_text(self.work / "log.csv", "".join(self._lines))
@@ -296,14 +305,13 @@ class Run:
                 tf.summary.scalar(f"accuracy/{split}", accuracy)
             tf.summary.scalar("learning_rate", learning_rate)
         self._writer.flush()
-        best = max(self._best[0], cv[1])
-        now = f"epoch {self.epoch}/{self._settings.epochs}  loss {train[0]:.3f}  validation {cv[1]:.3f}  ★ {best:.3f}"
-        self._bar.set_postfix_str(f"{now}  ")
-        if self._bar.disable:  # a pipe or a file
+        self._bar.set_description_str(
+            f"{self.epoch}/{self._settings.epochs} loss {train[0]:.2f} valid {cv[1]:.3f} ★{self._best[0]:.3f} "
+        )
+        if self._bar.disable or not (sys.stdout.isatty() or "ipykernel" in sys.modules):  # a pipe or a file
             print(
                 f"epoch {self.epoch:3d}/{self._settings.epochs}  train: loss {train[0]:.3f} accuracy {train[1]:.3f}  "
-                f"validation: loss {cv[0]:.3f} accuracy {cv[1]:.3f}{' ★' if cv[1] == best else '  '}  "
-                f"{self.seconds:.0f} s",
+                f"validation: loss {cv[0]:.3f} accuracy {cv[1]:.3f}{' *' if is_best else '  '}  {self.seconds:.0f} s",
                 flush=True,
             )
 

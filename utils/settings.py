@@ -189,7 +189,7 @@ def make_parser(description):
     parser = cli.Parser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
     for field in dataclasses.fields(Settings):
         details = dict(field.metadata)
-        if field.default not in (None, False):
+        if field.default is not None and field.default is not False:
             details["help"] += f" (default: {field.default})"
         if details.get("action"):
             del details["type"]

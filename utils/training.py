@@ -1,6 +1,7 @@
 """What both training scripts share: settings, data, schedule, the result."""
 
 import os
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +34,10 @@ def parse_settings(script, description, arguments=None, check=None):
     parser = make_parser(description)
     given, saved = vars(parser.parse_args(arguments)), None
     # The chief alone has a folder: the workers that follow it go by the flags they are given.
-    if given.get("resume") and not devices.follows_chief():
-        saved = runs.read_settings(given.get("logrun", Settings.logrun), script)
+    follows = devices.needs_workers(given.get("strategy", Settings.strategy)) and devices.follows_chief()
+    if given.get("resume") and not follows:
+        given.setdefault("logrun", Settings.logrun)  # whatever name the run had that was copied there
+        saved = runs.read_settings(given["logrun"], script)
     settings = combine(parser, given, saved)
     if check and (objection := check(settings)):
         parser.error(objection)
@@ -254,12 +257,14 @@ def test(settings, model, data, run, predict):
         result["noises_called_a_command"] = count_commands(predict, data)
     run.finish(result)
     report(result, data.sets)
-    is_latest, is_usual = run.final == trained.LATEST, settings.logdir == Settings.logdir
+    has_make, is_latest = sys.platform != "win32", run.final == trained.LATEST
+    model = "" if is_latest else f" --model {run.final}"
+    is_usual = has_make and settings.logdir == Settings.logdir
     print(
         f"the run:     {run.final}\n"
-        f"hear it:     {'make app' if is_latest else f'python app.py --model {run.final}'}\n"
-        f"use it:      python predict.py{'' if is_latest else f' --model {run.final}'} me.wav\n"
-        f"see it:      {'make tensorboard' if is_usual else f'tensorboard --logdir {settings.logdir}'}"
+        f"hear it:     {'make app' if has_make and is_latest else f'python app.py{model}'}\n"
+        f"use it:      python predict.py{model} me.wav\n"
+        f"see it:      {'make tensorboard' if is_usual else f'tensorboard --logdir {settings.logdir} --host 127.0.0.1'}"
     )
 
 

@@ -31,7 +31,12 @@ class LiteFile:
                 self._interpreter.allocate_tensors()
         except (OSError, ValueError, RuntimeError) as error:
             raise CourseError(f"{path} is no LiteRT file that can be run: {str(error).splitlines()[0]}") from error
-        (self.input,), (self.output,) = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        inputs, outputs = self._interpreter.get_input_details(), self._interpreter.get_output_details()
+        if len(outputs) != 1 or [list(one["shape"]) for one in inputs] != [[CLIP_SAMPLES, 1]]:
+            raise CourseError(
+                f"{path} takes something else than a second of sound, [{CLIP_SAMPLES}, 1]: export it anew"
+            )
+        self.input, self.output = inputs[0], outputs[0]
 
     def __call__(self, waveforms):
         """Probabilities (n, n_labels) of float32 waveforms (n, 16000), clip by clip."""

@@ -108,7 +108,8 @@ def run(main, arguments=None):
         hint = str(error) or "run the same command again to go on"
         print(f"\n{name}: interrupted; {hint}", file=sys.stderr)
         return 130
-    except BrokenPipeError:
+    except BrokenPipeError:  # who reads has gone: what is left to be written at the end goes nowhere
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
         if error.errno in (errno.ENOSPC, errno.EDQUOT):

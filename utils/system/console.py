@@ -4,7 +4,7 @@ import os
 import shutil
 import sys
 
-COLOURS = {"green": 32, "red": 31, "yellow": 33, "grey": 90}
+COLOURS = {"green": 32, "red": 31, "yellow": 33}
 _EIGHTHS = " ▏▎▍▌▋▊▉█"
 
 
@@ -15,7 +15,8 @@ def is_terminal():
 
 def paint(text, colour):
     """Text in a colour where a terminal shows it; NO_COLOR in the environment forbids it (no-color.org)."""
-    if not is_terminal() or os.environ.get("NO_COLOR"):
+    is_old = sys.platform == "win32" and "WT_SESSION" not in os.environ  # a console that shows the codes themselves
+    if not is_terminal() or is_old or os.environ.get("NO_COLOR"):
         return text
     return f"\033[{COLOURS[colour]}m{text}\033[0m"
 

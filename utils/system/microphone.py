@@ -29,11 +29,15 @@ def blocks():
         with contextlib.suppress(queue.Full):
             waiting.put_nowait(np.frombuffer(data, np.int16).copy())
 
-    try:
-        recording = sounddevice.RawInputStream(SAMPLE_RATE, BLOCK_SAMPLES, channels=1, dtype="int16", callback=keep)
-    except sounddevice.PortAudioError as error:
-        raise CourseError(f"no microphone that records at {SAMPLE_RATE} Hz ({error.args[0]}): plug one in") from error
-    with recording:
+    with contextlib.ExitStack() as stack:
+        try:
+            recording = sounddevice.RawInputStream(SAMPLE_RATE, BLOCK_SAMPLES, channels=1, dtype="int16", callback=keep)
+            stack.enter_context(recording)  # which starts it
+        except sounddevice.PortAudioError as error:
+            raise CourseError(
+                f"no microphone that records at {SAMPLE_RATE} Hz ({error.args[0]}): plug one in, or end the program "
+                "that has it"
+            ) from error
         yield (waiting.get() for _ in itertools.count())
 
 
