@@ -82,6 +82,7 @@ ELSEWHERE = {  # and why
     "python train_keras.py --no-negatives": "test_training.py",
     "python train_keras.py --no-augment": "the same",
     "python train_keras.py --random_data": "the same",
+    "python -m utils.export runs/latest --to int8": "the same with --check prize",
     "python train_keras.py --path_to_data data/sample/preprocessed": "test_notebooks.py",
     "python train_keras.py --summary": "the same",
     "python train_keras.py --path_to_data voice_data": "the original's arrays: test_store.py",
