@@ -290,6 +290,19 @@ def test_a_run_says_what_it_learns_from_and_what_came_out(script, folder, capsys
     assert lines[-2].endswith(f"python predict.py --model {Path('runs', 'mine')} me.wav")
 
 
+def test_a_terminal_shows_one_live_line_that_fits_it(folder, tiny, monkeypatch, capsys):
+    for stream in (sys.stdout, sys.stderr):
+        monkeypatch.setattr(stream, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("LINES", "24")
+    train("--epochs", "2")
+    printed = capsys.readouterr()
+    assert "epoch" not in printed.out.partition("recipe")[2].partition("\n")[2]  # a line an epoch is for a file
+    shown = [line.rstrip() for line in printed.err.split("\r") if "2/2 loss" in line]
+    assert shown
+    assert all(" left" in line and len(line) <= 80 for line in shown)
+
+
 def test_the_worst_confusions_are_told_worst_first(capsys):
     confusion = np.diag([10, 10, 10])
     confusion[0, 2], confusion[1, 0], confusion[2, 1] = 2, 7, 1

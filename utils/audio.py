@@ -79,20 +79,23 @@ def read_wav(path, max_samples=None):
             and head[20:40] == _PLAIN_FORMAT + b"data"
         ):
             start, n_bytes = 44, int.from_bytes(head[40:44], "little")
-        else:
-            layout = _find_sound(file)
-            _check_plain(layout.format)
-            start, n_bytes, head = layout.start, layout.n_bytes, b""
-        whole = 0 < n_bytes <= len(head) - start
-        if not whole:
-            n_bytes = _measure_sound(file, start, n_bytes, 2)
-        if n_bytes % 2:
-            raise WavError("its sound ends within a sample")
+            if 0 < n_bytes <= len(head) - start and n_bytes % 2 == 0:
+                wanted = n_bytes // 2 if max_samples is None else min(n_bytes // 2, max_samples)
+                return np.frombuffer(head, "<i2", wanted, start)
+        start, n_bytes = _find_plain_sound(file)
         wanted = n_bytes // 2 if max_samples is None else min(n_bytes // 2, max_samples)
-        if whole:
-            return np.frombuffer(head, "<i2", wanted, start)
         file.seek(start)
         return np.frombuffer(file.read(2 * wanted), "<i2")
+
+
+def _find_plain_sound(file):
+    """Where the sound of a wav begins, and its bytes; OtherFormatError unless it is as a clip of the challenge."""
+    layout = _find_sound(file)
+    _check_plain(layout.format)
+    n_bytes = _measure_sound(file, layout.start, layout.n_bytes, 2)
+    if n_bytes % 2:
+        raise WavError("its sound ends within a sample")
+    return layout.start, n_bytes
 
 
 def _open(path):
@@ -293,16 +296,12 @@ def read_blocks(path, cancelled=None):
 def _read_plain(path):
     """Blocks of a 16 kHz, 16-bit, mono PCM wav; OtherFormatError before the first if it is none."""
     with _open(path) as file:
-        layout = _find_sound(file)
-        _check_plain(layout.format)
-        n_bytes = _measure_sound(file, layout.start, layout.n_bytes, 2)
-        if n_bytes % 2:
-            raise WavError("its sound ends within a sample")
+        start, n_bytes = _find_plain_sound(file)
         if n_bytes > 2 * SAMPLE_RATE * MAX_SECONDS:
             raise WavError(f"longer than {MAX_SECONDS // 3600} hours: cut it")
-        file.seek(layout.start)
-        for start in range(0, n_bytes, 2 * _BLOCK_VALUES):
-            yield np.frombuffer(file.read(min(2 * _BLOCK_VALUES, n_bytes - start)), "<i2")
+        file.seek(start)
+        for done in range(0, n_bytes, 2 * _BLOCK_VALUES):
+            yield np.frombuffer(file.read(min(2 * _BLOCK_VALUES, n_bytes - done)), "<i2")
 
 
 def _mix(frames):

@@ -13,8 +13,8 @@ import scipy.signal
 
 from utils import audio, features, store
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
-from utils.features import HOP_LENGTH, N_FRAMES, N_MELS
 from utils.labels import SILENCE, UNKNOWN
+from utils.nets.frames import HOP_LENGTH, N_FRAMES, N_MELS
 from utils.system import cli, files
 
 SHARES = {SILENCE: 0.55, UNKNOWN: 0.45}

@@ -7,7 +7,7 @@ import numpy as np
 import scipy.fft
 
 from utils.audio import CLIP_SAMPLES
-from utils.features import N_FRAMES, N_MELS
+from utils.nets.frames import N_FRAMES, N_MELS
 from utils.nets.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE
 from utils.system.quiet import keras, tf
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from utils.features import ENERGY_FLOOR, HOP_LENGTH, N_FRAMES, N_MELS
+from utils.nets.frames import ENERGY_FLOOR, HOP_LENGTH, N_FRAMES, N_MELS
 from utils.nets.frontend import LOG_MEL_MEAN
 from utils.system.quiet import tf
 

@@ -1,7 +1,7 @@
 """The log-mel front end in TensorFlow: the first layer of the networks."""
 
 from utils import features
-from utils.features import ENERGY_FLOOR, FRAME_LENGTH, HOP_LENGTH, N_FFT, N_FRAMES, N_MELS
+from utils.nets.frames import ENERGY_FLOOR, FRAME_LENGTH, HOP_LENGTH, N_FFT, N_FRAMES, N_MELS
 from utils.system.quiet import keras, tf
 
 # About the mean and the spread of log-mel values of speech: the networks' input is (x - mean) / scale.

@@ -11,8 +11,8 @@ from typing import NamedTuple
 import numpy as np
 
 from utils.audio import CLIP_SAMPLES
-from utils.features import N_FRAMES, N_MELS
 from utils.nets.architectures import TC_RESNET8_12
+from utils.nets.frames import N_FRAMES, N_MELS
 from utils.nets.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, log_mel
 from utils.system.quiet import keras, tf
 

@@ -7,8 +7,8 @@ import numpy as np
 
 from utils import models, trained
 from utils.audio import CLIP_SAMPLES
-from utils.features import N_FRAMES, N_MELS
 from utils.nets import plain
+from utils.nets.frames import N_FRAMES, N_MELS
 from utils.system import files
 from utils.system.quiet import tf
 
