@@ -120,8 +120,8 @@ def train(settings, strategy, run, spare):
 
     if run:
         run.begin(data, network.variables, optimizer.variables, steps)
-        run.show_graph(plain.Servable(network).recognise)
-        run.show_clips(data.sets["cv"])
+        run.board.show_graph(plain.Servable(network).recognise)
+        run.board.show_clips("clip", training.one_of_each_label(data.sets["cv"]))
     first_epoch = devices.follow_chief(strategy, [*network.variables, *optimizer.variables], run.epoch if run else 0)
 
     batches = devices.spread(
@@ -142,7 +142,8 @@ def train(settings, strategy, run, spare):
                 run.advance_to(run.step + 1)
         if run:
             weights = [(name, weight) for name, weight in plain.name_variables(network) if weight.trainable]
-            run.end_epoch(mean_of(sums), trainer.evaluate(cv_batches), float(optimizer.learning_rate), weights)
+            cv, rate = trainer.evaluate(cv_batches), float(optimizer.learning_rate)
+            run.end_epoch(mean_of(sums), cv, rate, weights, lambda: training.confuse(tf.function(network), cv_batches))
 
     if run:
         best = plain.make_network(settings.model, len(data.labels), settings.seed)

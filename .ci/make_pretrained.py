@@ -44,7 +44,7 @@ def main(arguments=None):
         export.export(folder, "float").replace(folder / web.FLOAT)
         files.remove(folder / "export")
         cv = datasets.open_store("data/main/preprocessed")["cv"]
-        said = [training.predict_labels(recogniser.load(path), cv) for path in (run, folder)]
+        said = [training.predict_all(recogniser.load(path), cv).argmax(axis=1) for path in (run, folder)]
         config = files.read_json(run / "config.json")
         flags = " ".join(f"--{name} {config[name]}" for name in ("recipe", "model", "epochs"))
         how = HOW.format(

@@ -220,7 +220,7 @@ def check_prize(run, path, data):
     before, after = (
         evaluation.score(
             test.y.argmax(axis=1),
-            training.predict_labels(lambda X, r=r: r(np.asarray(X)), test),
+            training.predict_all(lambda X, r=r: r(np.asarray(X)), test).argmax(axis=1),
             test.names,
             test.label_order,
         )
