@@ -89,7 +89,7 @@ tensorboard: .venv/ready
 .venv/ready: req.txt
 	$(if $(strip $(WRONG_PYTHON)),$(error $(strip $(WRONG_PYTHON))))
 	@echo "Installing into .venv: some minutes, 3 GB"
-	$(if $(UV),$(UV) venv --quiet --clear --seed --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
+	$(if $(UV),$(UV) venv --quiet --allow-existing --seed --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
 	$(INSTALL) --upgrade "pip>=25.1"
 	$(INSTALL) --requirement req.txt
 	@touch $@

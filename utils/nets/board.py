@@ -16,7 +16,8 @@ from utils.system.quiet import keras, tf
 
 EVENTS = "events.out.tfevents.*"
 PARTS = ("train", "validation")  # runs of their own to TensorBoard, which draws their curves into one picture
-ON_CARD = ("logdir", "logrun", "summary", "resume")  # and not in the table in which runs are compared
+COMPARED = ("model", "recipe", "epochs", "batch_size", "learning_rate", "seed", "augment", "negatives", "teacher")
+METRICS = [hparams.Metric("test_accuracy"), hparams.Metric("accuracy", group="validation", display_name="validation")]
 FILES = (EVENTS, *(f"{part}/{EVENTS}" for part in PARTS))
 
 
@@ -38,7 +39,8 @@ class Board:
 
     def show_settings(self, script, settings, data):
         """What tells a run from others: a table of its settings, and a card: command, data, versions, commit."""
-        compared = {name: value for name, value in vars(settings).items() if value and name not in ON_CARD}
+        compared = {"script": script, **{name: getattr(settings, name) for name in COMPARED}}
+        compared = {name: "none" if value is None else value for name, value in compared.items()}
         versions = {"Python": platform.python_version(), "TensorFlow": tf.__version__, "Keras": keras.__version__}
         card = {
             "command": f"`{_command(script, settings)}`",
@@ -47,7 +49,8 @@ class Board:
             "commit": _commit(),
         }
         with self._run.as_default(step=0):
-            hparams.hparams({**compared, "keywords": ",".join(data.labels[:-2])})
+            hparams.hparams_config(hparams=[hparams.HParam(name) for name in compared], metrics=METRICS)
+            hparams.hparams(compared, trial_id=settings.logrun)
             rows = "".join(f"| {name} | {text} |\n" for name, text in card.items())
             tf.summary.text("run", f"| | |\n| --- | --- |\n{rows}")
 
