@@ -478,7 +478,7 @@ def test_a_person_s_file_under_a_name_of_ours_is_kept(name, main, arguments, pro
     assert tree(project) == before
 
 
-@pytest.mark.parametrize("text", ["[]", '{"inputs": 1}', "{"])
+@pytest.mark.parametrize("text", ["[]", '{"inputs": 1}', '{"inputs": 1, "clips": 5}', "{"])
 def test_a_note_that_is_not_ours_is_a_stranger_s(text, project, capsys):
     for name in ("data/main/split.json", "runs/.latest.partial/config.json"):
         files.write_text(project / name, text)

@@ -73,7 +73,6 @@ def split(raw="data/raw", main="data/main", sample="data/sample", keywords=KEYWO
         with open(main / "skipped.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
             skipped = [tuple(row) for row in csv.reader(file)][1:]
         return Split(labels, corpus.count_clips(main, labels), skipped, note["warnings"], made=False)
-
     for folder in (main, sample):
         _require_ours(folder)
     listener = corpus.Listener(resample)
@@ -122,9 +121,10 @@ def _list_clips(folder):
 
 def _require_ours(folder):
     """Raise BadUse if a folder holds what :func:`split` did not put there, and would have to remove."""
-    note = _read_note(folder)
-    there = _list_clips(folder) if note else [f"{path} -" for path in files.list_paths(folder)]
-    for clip in sorted(set(there) - set(note.get("clips", ()))):
+    known, there = _read_note(folder).get("clips"), _list_clips(folder)
+    if not isinstance(known, list):  # a folder of somebody else's, or of an earlier version
+        known, there = [], [f"{path} -" for path in files.list_paths(folder)]
+    for clip in sorted(set(there) - set(known)):
         place = clip.rpartition(" ")[0]
         # A file that has another name too, such as a clip whose recording was written anew, is not lost with this one.
         if (folder / place).lstat().st_nlink == 1:
