@@ -233,15 +233,19 @@ def test_a_recording_that_is_written_anew_is_no_stranger_in_its_split(project):
     assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
 
 
-def test_a_split_of_an_earlier_version_is_known_as_ours(project):
+def test_a_split_of_an_earlier_version_is_up_to_date_and_kept(project, capsys):
     assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
     main, sample = project / "data" / "main", project / "data" / "sample"
     note = files.read_json(main / "split.json")
     del note["clips"]
     files.write_json(main / "split.json", note)  # as it was written before it listed the clips, and in main alone
     (sample / "split.json").unlink()
-    assert cli.run(prepare.main, ["--keywords", "no"]) == 0
-    assert (sample / "train" / "no").is_dir()
+    before = tree(project)
+    capsys.readouterr()
+    assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert cli.run(prepare.main, ["--keywords", "no"]) == 2
+    assert tree(project) == before
 
 
 def test_words_called_train_and_test_are_words(project):
@@ -461,11 +465,9 @@ def test_a_person_s_file_is_not_exported_over(name, project):
 @pytest.mark.parametrize(
     ("name", "main", "arguments"),
     [
-        ("data/main/.train.old/mine.txt", prepare.main, ["--keywords", "yes"]),
         ("data/main/skipped.csv/mine.txt", prepare.main, ["--keywords", "yes"]),
         ("data/.new.old/mine.txt", voices.main, ["--raw", "data/new", "--speakers", "3"]),
         (".submission.csv.lock", predict.main, ["--submission", "submission.csv"]),
-        ("data/main/split.json/mine.txt", prepare.main, ["--keywords", "yes"]),
     ],
 )
 def test_a_person_s_file_under_a_name_of_ours_is_kept(name, main, arguments, project, capsys):

@@ -45,13 +45,11 @@ def test_clips_and_noises_that_some_system_mixes_up_are_listed(tmp_path):
     folder, noise = raw / "train" / "audio" / "yes", raw / "train" / "audio" / "_background_noise_"
     if (raw / "TRAIN").exists():
         pytest.skip("this system cannot hold both")
-    long = f"{'b' * 238}.wav"
-    for seed, name in enumerate(("anna_nohash_0.wav", "Anna_nohash_0.wav", long), start=5000):
+    for seed, name in enumerate(("anna_nohash_0.wav", "Anna_nohash_0.wav"), start=5000):
         audio.write_wav(folder / name, burst(seed))
     audio.write_wav(noise / "HUM.wav", burst(6000, 24 * audio.SAMPLE_RATE))
     assert splits.split(raw, tmp_path / "main", tmp_path / "sample", ("yes",)).skipped == [
         ("yes/anna_nohash_0.wav", "another file is already named anna_nohash_0.wav"),
-        (f"yes/{long}", f"{long} would be too long a name"),
         ("_background_noise_/hum.wav", "another file is already named hum"),
     ]
 
