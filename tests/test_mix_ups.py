@@ -1,6 +1,5 @@
 """Guards: labels, clips and weights that do not belong together are refused; settings for other work do not count."""
 
-import importlib
 import json
 import os
 import shutil
@@ -440,16 +439,5 @@ def test_labels_are_part_of_what_a_submission_is_gone_on_with(folder):
     assert found[0] != found[1]
 
 
-def test_memory_of_a_gpu_is_taken_as_it_is_needed(monkeypatch):
-    """On no GPU: a stand-in for the two functions of TensorFlow that find and set it."""
-    asked = []
-
-    def grow(gpu, value):
-        asked.append((gpu, value))
-        if gpu == "used":
-            raise RuntimeError("Physical devices cannot be modified after being initialized")
-
-    monkeypatch.setattr(tf.config, "list_physical_devices", lambda kind: ["used", "free"] if kind == "GPU" else [])
-    monkeypatch.setattr(tf.config.experimental, "set_memory_growth", grow)
-    importlib.reload(quiet)
-    assert asked == [("used", True), ("free", True)]
+def test_memory_of_a_gpu_is_taken_as_it_is_needed():
+    assert quiet.tf and os.environ["TF_FORCE_GPU_ALLOW_GROWTH"] == "true"
