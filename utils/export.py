@@ -186,8 +186,8 @@ def check_prize(run, path, data):
     """
     from utils import recogniser, training
 
-    model, exported = recogniser.load(run), open_exported(path)
-    test = open_sets(data, run, model.labels)["test"]
+    model = recogniser.load(run)
+    test, exported = open_sets(data, run, model.labels)["test"], open_exported(path)
     truth = test.y.argmax(axis=1)
     before, after = (training.predict_labels(lambda X, r=r: r(np.asarray(X)), test) for r in (model, exported))
     score = evaluation.score(truth, after, test.names, test.label_order)
