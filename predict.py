@@ -95,13 +95,14 @@ def submission_order(paths):
         raise CourseError("two clips have the same name: a submission has one row for each name")
     if not names:
         return paths
-    if strange := sorted(set(by_name) ^ set(names)):
-        cli.warn(
-            f"{len(strange)} clips are in {SAMPLE_SUBMISSION} and not here, or here alone, such as {strange[0]}: "
-            "Kaggle would not accept the submission"
-        )
-        return paths
-    return [by_name[name] for name in names]
+    absent, strange = [name for name in names if name not in by_name], sorted(set(by_name) - set(names))
+    for found, where in (
+        (absent, f"of {len(names)} clips of {SAMPLE_SUBMISSION} are missing"),
+        (strange, f"of {len(paths)} clips are not in {SAMPLE_SUBMISSION}"),
+    ):
+        if found:
+            cli.warn(f"{len(found)} {where}, such as {found[0]}: Kaggle would not accept the submission")
+    return paths if absent or strange else [by_name[name] for name in names]
 
 
 def require_free(path):
