@@ -254,7 +254,6 @@ def test_a_submission_is_checked_whether_it_has_a_mark_or_not(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     predict.SAMPLE_SUBMISSION.parent.mkdir(parents=True)
     text = "fname,label\n" + "".join(f"clip_{number}.wav,silence\n" for number in range(7))
-    monkeypatch.setattr(predict.read_sample, "__defaults__", (predict.SAMPLE_SUBMISSION,))
     for name, path in (("sample", predict.SAMPLE_SUBMISSION), ("mine", tmp_path / "mine.csv")):
         write_marked(path, text) if name in marked else path.write_text(text)
     assert cli.run(predict.main, ["--check", "mine.csv"]) == 0

@@ -176,7 +176,7 @@ def test_words_read_off_the_page_are_those_of_predict_stream(way, url, spoken, p
 
 
 def test_files_are_answered_as_python_answers_them(url, deaf, tmp_path):
-    model = export.open_exported(web.find_float(trained.PRETRAINED))
+    model = export.open_exported(trained.find_exported(trained.PRETRAINED))
     page = open_page(deaf, url)
     page.get_by_role("button", name="One word").click()
     for word, path in zip(("up", "no", "stop", "bed"), voices.make_examples(tmp_path, ("up", "no", "stop", "bed"))):

@@ -153,8 +153,11 @@ def main(arguments=None):
     start = time.perf_counter()
     result, written = prepare(**vars(options))
     n_clips = sum(sum(by_label.values()) for by_label in result.counts.values())
+    place, then = f"{options.main}/preprocessed", ["train_keras.py"]
+    if place != "data/main/preprocessed":
+        then += ["--path_to_data", place]
     if not result.made and not written:
-        print(f"{options.main}: {n_clips} clips, nothing to do")
+        cli.tell_result(place, f"of {n_clips} clips, nothing to do", *then)
         return
     for warning in result.warnings:
         cli.warn(warning)
@@ -162,10 +165,8 @@ def main(arguments=None):
     if result.skipped:
         print(f"{len(result.skipped)} files passed over, listed with reasons in {options.main}/skipped.csv")
     seconds = time.perf_counter() - start
-    print(
-        f"{options.main}/preprocessed, {options.sample}/preprocessed: {written} clips in {seconds:.1f} s "
-        "(no more of silence and unknown than of a keyword)"
-    )
+    balanced = "no more of silence and unknown than of a keyword"
+    cli.tell_result(place, f"with {options.sample}'s {written} clips ({balanced}) in {seconds:.1f} s", *then)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import errno
 import io
 import os
 import shlex
+import shutil
 import sys
 import tempfile
 from contextlib import contextmanager, suppress

@@ -9,17 +9,12 @@ import json
 import os
 import shutil
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from utils.system.cli import BadUse, CourseError
 from utils.system.names import fold
 
-READERS = 4  # threads
-BATCH_FILES = 32  # handed to a thread at a time
-SLOW_FILE = 1e-3  # seconds; a file that is in memory takes a tenth of it
 # What systems leave in any folder, and what a killed command of ours does.
 JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".*.partial", ".*.old", ".*.lock")
 READER = "reader_"  # begins the name of the lock of a process that reads
@@ -341,34 +336,6 @@ def require_space(folder, n_bytes):
             f"{folder} has {free / 1e6:,.0f} MB free and {n_bytes / 1e6:,.0f} MB are needed: "
             "free some space or choose another folder"
         )
-
-
-def map_files(function, paths):
-    """Results of ``function(path)`` for each path, in order.
-
-    One thread is fastest for files that the system has in memory. A disk that has to look
-    for them answers slowly, but several questions at a time: then a few threads ask.
-    """
-    batches = (paths[start : start + BATCH_FILES] for start in range(0, len(paths), BATCH_FILES))
-    for batch in batches:
-        start = time.perf_counter()
-        yield from [function(path) for path in batch]
-        if time.perf_counter() - start > SLOW_FILE * len(batch):
-            break
-    with ThreadPoolExecutor(READERS) as pool:
-        for results in pool.map(lambda batch: [function(path) for path in batch], batches):
-            yield from results
-
-
-def can_link(source, folder):
-    """Whether the file ``source`` can be hard linked into a folder: not where it is on another disk, or one without."""
-    probe = Path(folder) / ".link.partial"
-    try:
-        os.link(source, probe)
-    except OSError:
-        return False
-    probe.unlink()
-    return True
 
 
 def link_or_copy(source, target):
