@@ -5,8 +5,10 @@ import errno
 import io
 import os
 import shutil
+import struct
 import subprocess
 import sys
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -16,6 +18,7 @@ from utils import audio, corpus, prepare, splits
 from utils.labels import parse_keywords
 from utils.system import cli, files, names
 
+ROOT = Path(__file__).parents[1]
 GOOD = ["yes", "Größe", "声", "two words", ".hidden", "console", "com10.wav", "a" * names.MAX_BYTES]
 BAD = ["", "a/b", "a\\b", "a\nb", "a\u2028b", "a\udcff", "..", "a.", "a ", 'a"b', "a:b", "a|b", "<a>", "a?", "*"]
 BAD += ["CON", "nul.txt", "Com1", "lpt¹", "a" * (names.MAX_BYTES + 1), "声" * 81]
@@ -173,3 +176,17 @@ def test_a_disk_without_links_gets_the_same_files(disk, tmp_path, capsys):
     call = ["--raw", str(raw), "--main", str(disk / "main"), "--sample", str(disk / "sample"), "--keywords", "yes,声"]
     assert cli.run(prepare.main, call) == 1
     assert "a:b_nohash_0.wav is a name that Windows cannot hold: rename it" in capsys.readouterr().err
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize("columns", [0, 90])
+def test_a_bar_is_seen_in_a_terminal_that_does_not_tell_its_size(columns):
+    import fcntl
+    import pty
+    import termios
+
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24 * (columns > 0), columns, 0, 0))
+    code = "from utils.system import cli\nfor _ in cli.progress(range(3), delay=0): pass"
+    subprocess.run([sys.executable, "-c", code], stdin=end, stdout=end, stderr=end, cwd=ROOT, check=True)
+    assert "3/3" in os.read(terminal, 10_000).decode()

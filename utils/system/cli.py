@@ -155,7 +155,9 @@ def progress(items=None, **settings):
 
     in_notebook = "ipykernel" in sys.modules
     screen = {"disable": False, "file": sys.stdout} if in_notebook else {"disable": None, "file": sys.stderr}
-    return tqdm(items, **{"delay": 1, "leave": False, "dynamic_ncols": True, **screen, **settings})
+    # In a terminal that does not tell its size tqdm would draw nothing.
+    size = {"dynamic_ncols": True} if shutil.get_terminal_size((0, 0)).columns else {"ncols": 80, "nrows": 24}
+    return tqdm(items, **{"delay": 1, "leave": False, **size, **screen, **settings})
 
 
 @contextmanager
