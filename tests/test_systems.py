@@ -187,6 +187,6 @@ def test_a_bar_is_seen_in_a_terminal_that_does_not_tell_its_size(columns):
 
     terminal, end = pty.openpty()
     fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 24 * (columns > 0), columns, 0, 0))
-    code = "from utils.system import cli\nfor _ in cli.progress(range(3), delay=0): pass"
+    code = "from utils.system import cli\nfor _ in cli.progress(range(3), delay=0, leave=True): pass"
     subprocess.run([sys.executable, "-c", code], stdin=end, stdout=end, stderr=end, cwd=ROOT, check=True)
     assert "3/3" in os.read(terminal, 10_000).decode()
