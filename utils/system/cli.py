@@ -155,8 +155,8 @@ def progress(items=None, **settings):
 
     in_notebook = "ipykernel" in sys.modules
     screen = {"disable": False, "file": sys.stdout} if in_notebook else {"disable": None, "file": sys.stderr}
-    # In a terminal that does not tell its size tqdm would draw nothing.
-    size = {"dynamic_ncols": True} if shutil.get_terminal_size((0, 0)).columns else {"ncols": 80, "nrows": 24}
+    # In a terminal that does not tell its size tqdm by itself would draw nothing.
+    size = {"ncols": shutil.get_terminal_size().columns, "nrows": 24}
     return tqdm(items, **{"delay": 1, "leave": False, **size, **screen, **settings})
 
 
