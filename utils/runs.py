@@ -68,7 +68,7 @@ class Run:
     """
 
     def __init__(self, settings, script):
-        self._settings, self._script, self._is_begun = settings, script, False
+        self._settings, self._script = settings, script
         self.final = RUNS / settings.logrun
         self.work = files.beside(self.final, "partial")
         self.curves = Path(settings.logdir) / settings.logrun
@@ -152,8 +152,9 @@ class Run:
             That an epoch has.
         """
         self._network, self._everything = network, [*network, *optimizer]
-        self._n_bytes = sum(4 * math.prod(variable.shape) for variable in network)
-        self.require_space()
+        n_bytes = sum(4 * math.prod(variable.shape) for variable in network)
+        files.require_space(self.curves, BOARD_BYTES)
+        files.require_space(self.work, MOST_COPIES * n_bytes + RUN_BYTES)
         files.recover(self.final, KIND)
         if not self._settings.resume:
             if (self.work / "last").exists() and not self.final.exists():
@@ -177,7 +178,6 @@ class Run:
         note = {"dataset": data.name, "dataset_hash": data.hash}
         config = {"script": self._script, **dataclasses.asdict(self._settings), **note}
         files.write_json(self.work / "config.json", config)
-        self._is_begun = True
         self._labels = data.labels
         self._open_log()
         self.board = board.Board(self.curves)
@@ -210,24 +210,13 @@ class Run:
 
     @contextlib.contextmanager
     def writing(self):
-        """Write weights, checkpoints or curves: there is room for them, or one line says how much is needed."""
-        self.require_space()
+        """Write weights, checkpoints or curves; where the disk is full, one line says how to go on."""
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
             if not any(os.strerror(number) in str(error) for number in NO_SPACE):
                 raise
-            # Another program has filled the disk since, and may have made room again.
-            self.require_space()
-            raise CourseError(f"{self.work}: the disk was full for a moment: go on with --resume") from error
-
-    def require_space(self):
-        """Raise CourseError unless there is room for what is written next."""
-        try:
-            files.require_space(self.curves, BOARD_BYTES)
-            files.require_space(self.work, MOST_COPIES * self._n_bytes + RUN_BYTES)
-        except CourseError as error:
-            raise CourseError(f"{error}, then go on with --resume" if self._is_begun else str(error)) from error
+            raise CourseError(f"{self.work}: the disk is full: free some space, then go on with --resume") from error
 
     def load_best(self, variables):
         """Set the variables of a network of this kind to those of the best epoch."""
