@@ -202,7 +202,7 @@ def nothing(rng):
     if kind == 1:
         return np.full(CLIP_SAMPLES, rng.uniform(-0.3, 0.3))
     counts = np.round(rng.normal(0, rng.uniform(0.2, 2), CLIP_SAMPLES))
-    return counts / 32768 + (rng.uniform(-0.05, 0.05) if kind == 2 else 0)
+    return counts / audio.FULL_SCALE + (rng.uniform(-0.05, 0.05) if kind == 2 else 0)
 
 
 # What speech becomes when nothing can be understood: silence as well.
@@ -420,7 +420,7 @@ def make(label, kind, clips, seed):
     if kind != "nothing":
         low, high = LEVELS_DB[label]
         waveform = _unit(waveform) * 10 ** (rng.uniform(low, high) / 20)
-    return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
+    return audio.to_counts(waveform)
 
 
 def plan(n_clips):
