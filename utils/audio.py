@@ -63,11 +63,7 @@ def read_sound(path, max_samples=None, cancelled=None):
 
 
 def read_loudest_second(path, cancelled=None):
-    """One second of any sound file: the clip that a model hears; see :func:`loudest_second`.
-
-    However long a recording is, only some seconds of it are in memory at a time. ``cancelled`` as in
-    :func:`read_sound`.
-    """
+    """:func:`loudest_second` of any sound file, with only some seconds of it in memory at a time."""
     return _find_loudest(read_blocks(path, cancelled))
 
 
@@ -187,19 +183,18 @@ def _read_with_soundfile(path, cancelled, plain):
                 resample = soxr.ResampleStream(file.samplerate, SAMPLE_RATE, 1, "float32").resample_chunk
             # Not file.blocks(): that trusts the length in the header, however long it is.
             n_frames = max(1, _BLOCK_VALUES // file.channels)
-            while found <= n_most and not n_most < file.frames < _NO_FRAMES:
-                frames = file.read(n_frames, "float32", always_2d=True)
-                if not len(frames):
-                    break
+            if n_most < file.frames < _NO_FRAMES:
+                raise WavError(_TOO_LONG)
+            while len(frames := file.read(n_frames, "float32", always_2d=True)):
                 mono, is_one = _mix(frames)
                 if not np.isfinite(mono).all():
                     raise WavError("holds values that are no sound (NaN or infinite)")
                 if is_one and cancelled is not None:
                     cancelled.add(path)
                 found += len(mono)
+                if found > n_most:
+                    raise WavError(_TOO_LONG)
                 yield to_counts(resample(mono))
-            else:
-                raise WavError(_TOO_LONG)
             yield to_counts(resample(np.empty(0, np.float32), last=True))
     except RuntimeError as error:
         reason = f"damaged ({str(error).rpartition(': ')[2]})"
@@ -211,10 +206,8 @@ def _read_with_soundfile(path, cancelled, plain):
 def _mix(frames):
     """The mean of some channels, or the loudest one where they cancel each other out; whether it is one."""
     mono = frames.mean(axis=1)
-    if frames.shape[1] == 1:
-        return mono, False
     powers = np.einsum("ij,ij->j", frames, frames, dtype=np.float64)
-    left = np.einsum("i,i->", mono, mono, dtype=np.float64) * frames.shape[1] ** 2
+    left = np.einsum("i,i->", mono, mono, dtype=np.float64) * frames.shape[1] ** 2  # all of it, of one channel
     if left < _CANCELLED * powers.sum():
         return frames[:, powers.argmax()], True
     return mono, False

@@ -116,7 +116,7 @@ def mixup(inputs, labels, other_inputs, other_labels, weight):
     inputs, other_inputs : float32 array, shape (n, ...)
     labels, other_labels : array, shape (n, n_labels)
         One-hot, or mixed before.
-    weight : float or array, shape (n,)
+    weight : float
         Of the first batch, from 0 to 1: at 1 nothing changes.
 
     Returns
@@ -129,26 +129,10 @@ def mixup(inputs, labels, other_inputs, other_labels, weight):
     if inputs.shape != other_inputs.shape or len(inputs) != len(labels) or np.shape(labels) != np.shape(other_labels):
         shapes = ", ".join(str(np.shape(array)) for array in (inputs, labels, other_inputs, other_labels))
         raise ValueError(f"expected two batches of equal shapes, each with a row of labels a clip, got {shapes}")
-    weight = np.asarray(weight, np.float32)
-    if weight.shape not in ((), (len(inputs),)) or not np.all((weight >= 0) & (weight <= 1)):
-        raise ValueError(f"expected weights from 0 to 1, one or one for each of {len(inputs)} clips, got {weight}")
-
-    def mix(one, other):
-        shaped = weight.reshape(weight.shape + (1,) * (one.ndim - 1)) if weight.ndim else weight
-        return shaped * one + (1 - shaped) * other
-
-    return mix(inputs, other_inputs), mix(*(np.asarray(array, np.float32) for array in (labels, other_labels)))
-
-
-def mixup_batch(inputs, labels, alpha, rng):
-    """Mix a batch with itself in random order; each clip's weight is drawn from Beta(alpha, alpha).
-
-    Zhang et al. find an ``alpha`` of 0.1 to 0.4 good: most weights then lie near 0 or 1. Else as :func:`mixup`.
-    """
-    if _number(alpha, "alpha") <= 0:
-        raise ValueError(f"expected alpha above 0, got {alpha}")
-    order, weight = rng.permutation(len(inputs)), rng.beta(alpha, alpha, len(inputs))
-    return mixup(inputs, labels, inputs[order], labels[order], weight)
+    if not 0 <= weight <= 1:
+        raise ValueError(f"expected a weight from 0 to 1, got {weight}")
+    weight, labels, other_labels = (np.asarray(array, np.float32) for array in (weight, labels, other_labels))
+    return weight * inputs + (1 - weight) * other_inputs, weight * labels + (1 - weight) * other_labels
 
 
 def count_clipped(waveform):

@@ -83,15 +83,14 @@ def hann_window(n_samples):
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_samples) / n_samples)).astype(np.float32)
 
 
-def hz_to_mel(hz):
-    """Mel scale of O'Shaughnessy (1987), as in HTK and TensorFlow: 2595 log10(1 + f / 700)."""
-    return 2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0)
-
-
 @cache
 def mel_weights():
-    """Triangular filters from FFT bins to mel bins, each with a peak of 1: float32, shape (257, 40)."""
-    edges_mel = np.linspace(hz_to_mel(FMIN_HZ), hz_to_mel(FMAX_HZ), N_MELS + 2)
+    """Triangular filters from FFT bins to mel bins, each with a peak of 1: float32, shape (257, 40).
+
+    On the mel scale of O'Shaughnessy (1987), as in HTK and TensorFlow: 2595 log10(1 + f / 700).
+    """
+    ends_mel = 2595.0 * np.log10(1.0 + np.array([FMIN_HZ, FMAX_HZ]) / 700.0)
+    edges_mel = np.linspace(*ends_mel, N_MELS + 2)
     return _triangles(700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0), N_FFT)
 
 
@@ -247,20 +246,9 @@ FEATURES = {
 
 
 def persist(inputs, path, name):
-    """Write a feature of stored waveforms as an array; one that is there from the same waveforms stays.
+    """Write one of ``FEATURES`` as an array; one that is there from the same waveforms stays, and the answer is False.
 
-    Parameters
-    ----------
-    inputs : list of store.StoredArray or store.SomeRows
-        The waveforms, in one array or in parts.
-    path : str or Path
-    name : str
-        One of ``FEATURES``.
-
-    Returns
-    -------
-    bool
-        Whether there was anything to do.
+    ``inputs`` is a list of stored arrays, or of some rows of them: the waveforms in parts.
     """
     settings = {"feature": name, "version": VERSION, "of": [part.fingerprint for part in inputs]}
     # Two trainings may begin on the same data: the second waits for the first, and finds the array done.

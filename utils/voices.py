@@ -93,7 +93,7 @@ class Speech:
             raise CourseError(f"eSpeak NG has no voice {speaker['voice']}: reinstall it (pip install -r req.txt)")
         values = {_RATE: speaker["rate"], _VOLUME: 100, _PITCH: speaker["pitch"], _RANGE: speaker["range"]}
         for parameter, value in values.items():
-            self._library.espeak_SetParameter(parameter, value, 0)
+            self._library.espeak_SetParameter(parameter, int(value), 0)
         text = word.encode() + b"\0"
         self._library.espeak_Synth(text, len(text), 0, 0, 0, _UTF8, None, None)
         return np.concatenate(self._pieces)
@@ -102,31 +102,28 @@ class Speech:
 def draw_speakers(n_speakers, seed=SEED):
     """Speakers: voice variant x accent x rate x pitch x loudness x room, each with an 8-hex id."""
     rng = np.random.default_rng(seed)
-    pairs = list(itertools.product(VARIANTS, ACCENTS))
-    rng.shuffle(pairs)
-    speakers = []
-    for number in range(n_speakers):
-        variant, accent = pairs[number % len(pairs)]
-        speakers.append(
-            {
-                "id": hashlib.sha256(f"{seed} {number}".encode()).hexdigest()[:8],
-                "number": number,
-                "voice": f"{accent}+{variant}",
-                "rate": int(rng.integers(140, 220)),  # words a minute
-                "pitch": int(rng.integers(25, 75)),
-                "range": int(rng.integers(30, 70)),
-                "peak_db": float(rng.uniform(-18, -3)),  # of full scale
-                "noise_db": float(rng.uniform(-65, -45)),  # of full scale
-                "reverberation_s": float(rng.uniform(0.03, 0.15)),
-            }
-        )
-    return speakers
+    voices = [f"{accent}+{variant}" for variant, accent in itertools.product(VARIANTS, ACCENTS)]
+    rng.shuffle(voices)
+    return [
+        {
+            "id": hashlib.sha256(f"{seed} {number}".encode()).hexdigest()[:8],
+            "number": number,
+            "voice": voices[number % len(voices)],
+            "rate": rng.integers(140, 220),  # words a minute
+            "pitch": rng.integers(25, 75),
+            "range": rng.integers(30, 70),
+            "peak_db": rng.uniform(-18, -3),  # of full scale
+            "noise_db": rng.uniform(-65, -45),  # of full scale
+            "reverberation_s": rng.uniform(0.03, 0.15),
+        }
+        for number in range(n_speakers)
+    ]
 
 
-def _room(speaker, rng):
+def _room(reverberation_s, rng):
     """Impulse response of a small room: the direct sound, then noise that dies away."""
-    times = np.arange(int(speaker["reverberation_s"] * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
-    response = 0.04 * rng.standard_normal(len(times)) * 10 ** (-3 * times / speaker["reverberation_s"])
+    times = np.arange(int(reverberation_s * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
+    response = 0.04 * rng.standard_normal(len(times)) * 10 ** (-3 * times / reverberation_s)
     response[0] = 1.0
     return response
 
@@ -151,7 +148,7 @@ def _speak_block(job):
     with contextlib.closing(Speech()) as speech:
         for speaker in speakers:
             rng = np.random.default_rng([seed, speaker["number"]])
-            room = _room(speaker, rng)
+            room = _room(speaker["reverberation_s"], rng)
             for word in speaker["words"]:
                 spoken = speech.say(word, speaker, int(rng.integers(1, 2**31)))
                 path = Path(folder) / word / f"{speaker['id']}_nohash_0.wav"
