@@ -1,6 +1,7 @@
 """Wav files as int16 arrays: read, check, write, resample, pad or cut to one second, play."""
 
 import base64
+import contextlib
 import html
 import io
 import stat
@@ -51,6 +52,12 @@ def read_wav(path, max_samples=None):
     WavError
         With the reason, if the file is empty, cut short, of another format or no wav at all.
     """
+    file, size = _open(path)
+    with file:
+        clip = file.read(44 + 2 * CLIP_SAMPLES)
+    # The header of a clip of the challenge is known: without this, to prepare them takes a tenth longer.
+    if len(clip) == size > 44 and size % 2 == 0 and clip[:44] == _make_header(size - 44, SAMPLE_RATE):
+        return np.frombuffer(clip, "<i2", offset=44)[:max_samples]
     return _join(read_blocks(path, plain=True), max_samples)
 
 
@@ -102,7 +109,7 @@ def _open(path):
         state = Path(path).stat()
         if not stat.S_ISREG(state.st_mode):
             raise WavError("not a file")
-        return open(path, "rb", buffering=2 * CLIP_SAMPLES + 4096), state.st_size  # a clip in one go
+        return open(path, "rb"), state.st_size
     except OSError as error:
         raise WavError(f"cannot be opened ({error.strerror})") from error
 
@@ -115,23 +122,26 @@ def _open_wave(file, size):
         raise WavError("empty file")
     if head[:4] not in (b"RIFF", b"RF64") or head[8:12] != b"WAVE":
         raise OtherFormatError("not a wav file")
-    # Both libraries would take what there is of a wav that is cut short, and misread 24 bits in 4 bytes.
+    # Both libraries would take what there is of a wav that is cut short.
     promised = int.from_bytes(head[4:8] if head[:4] == b"RIFF" else head[20:28], "little")
     if size < promised < _NO_SIZE:
         raise WavError(f"cut short: its header promises {promised} bytes")
-    if len(head) == 36 and head[12:16] == b"fmt ":
-        number, channels, _, _, frame_bytes, bits = struct.unpack("<HHIIHH", head[20:])
-        if number in (1, 3, _EXTENSIBLE) and frame_bytes != channels * -(-bits // 8):
-            form = "S24_LE" if (bits, frame_bytes) == (24, 4 * channels) else "its header contradicts itself"
-            raise WavError(f"{channels} x {bits} bits in {frame_bytes} bytes ({form}): record it as S16_LE or S32_LE")
-    if not size - 8 <= promised <= size:
-        return None
-    try:
-        sound = wave.open(file)  # noqa: SIM115
-    except (wave.Error, EOFError, RuntimeError):
-        return None
-    _check_plain(f"{8 * sound.getsampwidth()}-bit", sound.getnchannels(), sound.getframerate())
+    sound = None
+    if size - 8 <= promised <= size:
+        with contextlib.suppress(wave.Error, EOFError, RuntimeError):
+            sound = wave.open(file)  # noqa: SIM115
+    if (not sound or sound.getsampwidth() != 2) and len(head) == 36 and head[12:16] == b"fmt ":
+        _check_frames(*struct.unpack("<HHIIHH", head[20:]))
+    if sound:
+        _check_plain(f"{8 * sound.getsampwidth()}-bit", sound.getnchannels(), sound.getframerate())
     return sound
+
+
+def _check_frames(number, channels, _rate, _byte_rate, frame_bytes, bits):
+    """Raise if samples are no whole bytes side by side, as 24 bits in 4 bytes: both libraries would misread them."""
+    if number in (1, 3, _EXTENSIBLE) and frame_bytes != channels * -(-bits // 8):
+        form = "S24_LE" if (bits, frame_bytes) == (24, 4 * channels) else "its header contradicts itself"
+        raise WavError(f"{channels} x {bits} bits in {frame_bytes} bytes ({form}): record it as S16_LE or S32_LE")
 
 
 def _check_plain(kind, channels, rate):
@@ -239,9 +249,13 @@ def write_wav(path, samples, sample_rate=SAMPLE_RATE):
     samples = np.asarray(samples)
     if samples.dtype != np.int16 or samples.ndim != 1:
         raise ValueError(f"expected int16 of one dimension, got {samples.dtype} of {samples.ndim}")
-    with open(path, "wb") as file, wave.open(file) as sound:
-        sound.setparams((1, 2, sample_rate, len(samples), "NONE", None))
-        sound.writeframes(samples.tobytes())
+    data = samples.astype("<i2").tobytes()
+    Path(path).write_bytes(_make_header(len(data), sample_rate) + data)
+
+
+def _make_header(n_bytes, sample_rate):
+    form = struct.pack("<IHHIIHH", 16, 1, 1, sample_rate, 2 * sample_rate, 2, 16)
+    return struct.pack("<4sI8s20s4sI", b"RIFF", 36 + n_bytes, b"WAVEfmt ", form, b"data", n_bytes)
 
 
 def fit_second(samples):
@@ -256,7 +270,7 @@ def loudest_second(samples):
 
     The loudest 100 ms of each second do not count: a knock has no more, and a word has.
     """
-    return _find_loudest([samples])
+    return fit_second(samples) if len(samples) <= CLIP_SAMPLES else _find_loudest([samples])
 
 
 def is_wordless(clip):
