@@ -92,7 +92,7 @@ def deaf(playwright):
 def write_at(path, samples, rate):
     """A wav of another rate with the same sound."""
     waveform = soxr.resample(audio.to_waveform(samples), audio.SAMPLE_RATE, rate, "VHQ")
-    audio.write_wav(path, np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16), rate)
+    audio.write_wav(path, audio.to_counts(waveform), rate)
     return path
 
 

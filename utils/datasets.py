@@ -272,8 +272,8 @@ def write_random_store(folder, n_clips, seed, label_order=LABELS):
         ):
             for start in range(0, n_rows, store.CHUNK_ROWS):
                 block = names[start : start + store.CHUNK_ROWS]
-                rows = rng.normal(0, 3000, (len(block), audio.CLIP_SAMPLES)).round()
-                writer.append(rows.clip(-32768, 32767).astype(np.int16), block)
+                rows = rng.normal(0, 3000, (len(block), audio.CLIP_SAMPLES)) / audio.FULL_SCALE
+                writer.append(audio.to_counts(rows), block)
                 bar.update(len(block))
 
 

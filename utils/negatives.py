@@ -188,7 +188,7 @@ def make(label, kind, clips, seed):
     waveform = maker(rng, clips)
     if kind != "nothing":
         waveform = unit(waveform) * 10 ** (rng.uniform(*LEVELS_DB[label]) / 20)
-    return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
+    return audio.to_counts(waveform)
 
 
 def plan(n_clips):

@@ -200,7 +200,7 @@ def make_stream(clips, labels, background, snr_db, rng, gap_s=(1.5, 4.0)):
         mixed[start : start + CLIP_SAMPLES] += audio.to_waveform(clips[index])
         first, last = find_word(clips[index])
         words.append(Word(labels[index], (start + first) / SAMPLE_RATE, (start + last) / SAMPLE_RATE))
-    return np.clip(np.round(mixed * 32768), -32768, 32767).astype(np.int16), words
+    return audio.to_counts(mixed), words
 
 
 def score_stream(detections, words, seconds):

@@ -3,7 +3,7 @@
 import numpy as np
 import scipy.signal
 
-from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
+from utils.audio import CLIP_SAMPLES, FULL_SCALE, SAMPLE_RATE
 
 _HZ = np.fft.rfftfreq(CLIP_SAMPLES, 1 / SAMPLE_RATE)
 _TIMES = np.arange(CLIP_SAMPLES) / SAMPLE_RATE
@@ -175,7 +175,7 @@ def nothing(rng, clips=None):
     if kind == 1:
         return np.full(CLIP_SAMPLES, rng.uniform(-0.3, 0.3))
     counts = np.round(rng.normal(0, rng.uniform(0.2, 2), CLIP_SAMPLES))
-    return counts / 32768 + (rng.uniform(-0.05, 0.05) if kind == 2 else 0)
+    return counts / FULL_SCALE + (rng.uniform(-0.05, 0.05) if kind == 2 else 0)
 
 
 def formants(rng, clips=None):
