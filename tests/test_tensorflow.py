@@ -56,7 +56,7 @@ def test_keras_and_tensorflow_learn_alike_from_the_same_weights_and_batches(name
         X, y = X[:, :16], y[:, :16]
         monkeypatch.setitem(plain.NETWORKS, name, lambda rng, n: plain.OriginalConv1D(rng, n, channels=2))
     else:
-        theirs = architectures.tc_resnet(12, **{**architectures.TC_RESNET8_12, "dropout": 0.0})
+        theirs = architectures.tc_resnet(12, **{**models.NETWORKS[name].arguments, "dropout": 0.0})
         X = np.stack([features.log_mel(waveforms) for waveforms in X])
     settings, epoch = Settings(model=name), 81  # steps
     train_keras.compile_part(theirs, RECIPES[settings.recipe], settings, epoch)

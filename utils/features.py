@@ -317,7 +317,7 @@ def persist(inputs, path, name):
 
     Parameters
     ----------
-    inputs : list of store.StoredArray or store.SomeRows
+    inputs : list of store.StoredArray
         The waveforms, in one array or in parts.
     path : str or Path
     name : str

@@ -6,12 +6,29 @@ from dataclasses import dataclass
 
 from utils import models
 from utils.labels import parse_keywords
-from utils.nets import devices
-from utils.nets.changes import Augmentation
 from utils.system import cli
 from utils.system.names import find_fault
 
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")  # see utils.nets.devices
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly clips are changed in training; drawn anew for each clip."""
+
+    shift_frames: int = 10  # up to 100 ms earlier or later
+    noise_probability: float = 0.8
+    snr_db: tuple = (-5.0, 30.0)  # of speech over background noise
+    gain_db: tuple = (-12.0, 6.0)
+    masks: int = 2  # of each kind
+    mask_frames: int = 20  # longest stretch of time that is hidden
+    mask_mels: int = 8  # widest band that is hidden
+    time_warp: float = 0.0  # share by which a clip is said faster or slower at most
+    mel_warp: float = 0.0  # share by which mel bins are moved up or down at most: as a shorter or longer throat does
+    tone_db: float = 0.0  # how far a random curve over frequency strays, as microphones and rooms make it
+    endless_noise: bool = False  # noise and silence begin anywhere and go round, so that none is learned by heart
+    mixup: float = 0.0  # alpha of the Beta distribution of a clip's weight beside another clip; 0 mixes none
 
 
 # More kinds of change, but noise never louder than the word and shorter masks: networks that had to call what was
@@ -160,7 +177,7 @@ class Settings:
         str,
         "where to train: auto (all GPUs, or the workers that TF_CONFIG names), one_device, mirrored (the devices of "
         "this machine), multi_worker (train_tensorflow.py alone)",
-        choices=devices.STRATEGIES,
+        choices=STRATEGIES,
         metavar="NAME",
     )
     summary: bool = _flag(False, None, "print the layers of the network", action="store_true")

@@ -5,13 +5,13 @@ The same as ``architectures.tc_resnet`` and ``architectures.conv1d``, which are 
 
 import functools
 import math
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from utils import models
 from utils.audio import CLIP_SAMPLES
-from utils.nets.architectures import TC_RESNET8_12
 from utils.nets.frames import N_FRAMES, N_MELS
 from utils.nets.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, log_mel
 from utils.system.quiet import keras, tf
@@ -253,17 +253,14 @@ class AdamW(tf.Module):
         strategy.extended.update(self.step, lambda step: step.assign_add(1))
 
 
-NETWORKS = {
-    "tc_resnet8_1.2": lambda rng, n_labels: TCResNet(rng, n_labels, **TC_RESNET8_12),
-    "conv1d": OriginalConv1D,
-}
+NETWORKS = {"tc_resnet8_1.2": TCResNet, "conv1d": OriginalConv1D}
 
 
 def make_network(name, n_labels, seed=0):
     """A network with fresh weights: one of ``NETWORKS``, or ValueError."""
     if name not in NETWORKS:
         raise ValueError(f"no model {name!r}: there are {' and '.join(NETWORKS)}")
-    return NETWORKS[name](np.random.default_rng(seed), n_labels)
+    return NETWORKS[name](np.random.default_rng(seed), n_labels, **models.NETWORKS[name].arguments)
 
 
 def takes_log_mel(network):
@@ -272,39 +269,27 @@ def takes_log_mel(network):
 
 
 def name_variables(module):
-    """(path, variable) of each variable of a module, such as ``first/conv/kernel``."""
-    found = module._flatten(predicate=lambda value: isinstance(value, tf.Variable), with_path=True)
-    return [("/".join(map(str, path)), variable) for path, variable in found]
+    """(path, variable) of each variable of a module, such as ``first/conv/kernel``, in the order they are made in."""
+    return [(path, part) for path, part in _walk(module) if isinstance(part, tf.Variable)]
+
+
+def _walk(module, path=""):
+    """(path, part) of all that a module is made of."""
+    for name, part in tf.train.TrackableView.children(module).items():
+        yield path + name, part
+        if not isinstance(part, tf.Variable):
+            yield from _walk(part, f"{path}{name}/")
 
 
 def copy_weights(model, network):
-    """Give a network of this module the weights of the same one made of Keras's layers.
-
-    Parameters
-    ----------
-    model : keras.Model
-        ``architectures.tc_resnet`` or ``architectures.conv1d``.
-    network : TCResNet or OriginalConv1D
-    """
-    for sources, targets in zip(_sort_keras(model), _sort(network), strict=True):
+    """Give a network of this module the weights of the same one made of Keras's layers (``architectures``)."""
+    kinds = {Conv1D: keras.layers.Conv1D, BatchNorm: keras.layers.BatchNormalization, Dense: keras.layers.Dense}
+    for ours, theirs in kinds.items():
+        targets = [part for _, part in _walk(network) if isinstance(part, ours)]
+        sources = sorted((layer for layer in model.layers if isinstance(layer, theirs)), key=_place)
         for source, target in zip(sources, targets, strict=True):
             for weight in source.weights:
                 getattr(target, weight.name).assign(weight)
-
-
-def _sort(network):
-    """Convolutions, normalizations and dense layers, each in the order in which they are made."""
-    if isinstance(network, TCResNet):
-        blocks = [network.first, *chain.from_iterable(network.blocks)]
-        return [block.conv for block in blocks], [block.norm for block in blocks], [network.logits]
-    blocks = list(chain.from_iterable(network.blocks))
-    norms = [network.norm, *(block.norm for block in blocks)]
-    return [*(block.conv for block in blocks), network.last], norms, [network.dense, network.logits]
-
-
-def _sort_keras(model):
-    kinds = (keras.layers.Conv1D, keras.layers.BatchNormalization, keras.layers.Dense)
-    return [sorted((x for x in model.layers if isinstance(x, kind)), key=_place) for kind in kinds]
 
 
 def _place(layer):
