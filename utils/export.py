@@ -19,7 +19,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, datasets, evaluation, runs, trained, web
+from utils import audio, evaluation, trained, web
 from utils.audio import CLIP_SAMPLES
 from utils.nets import exported
 from utils.system import cli, files
@@ -32,7 +32,7 @@ NAMES = {
     "saved_model": "saved_model",
     "web": "web",
 }
-SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, runs.SAVED_MODEL)
+SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, trained.SAVED_MODEL)
 FOLDERS = {"saved_model": SAVED_MODEL, "web": web.KIND}
 MARKS = {"float": b"TFL3", "int8": b"TFL3", "onnx": b"tf2onnx"}  # near the beginning of each such file
 HEAD_BYTES = 64
@@ -99,6 +99,8 @@ def _require_free(path, kind):
 
 def open_sets(data, run, labels):
     """The sets of a store that has the labels of a run."""
+    from utils import datasets  # imports TensorFlow
+
     sets = datasets.open_store(data)
     datasets.require_labels(sets["train"], labels, run, "--path_to_data names arrays of the labels that it has learned")
     return sets

@@ -11,6 +11,8 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordi
 HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
 QUIET = "quiet.json"  # in a model's folder: what benchmarks.quiet has measured of it, a list of rows
 MODELS = ("model.keras", "saved_model", HALF_WEIGHTS)
+# All files of a SavedModel.
+SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-*-of-*")
 EXPORTED = ("model_float.tflite", "export/model_float.tflite")  # the same network for LiteRT: in pretrained/, in a run
 # An answer whose probability is below it is told as *not sure*. Chosen on validation, by benchmarks.quiet --choose.
 SURE = 0.45
