@@ -281,7 +281,7 @@ def test_what_a_script_cannot_do_is_one_line_and_status_2(script, given, line, c
         ("mirrored", None, "needs several devices"),
         ("multi_worker", None, "needs TF_CONFIG"),
         ("auto", "{", "TF_CONFIG is not JSON"),
-        ("auto", "[]", "TF_CONFIG is not an object"),
+        ("auto", "[]", "TF_CONFIG is not JSON such as"),
     ],
 )
 def test_a_strategy_that_cannot_be_is_one_line_and_status_1(strategy, config, line, capsys, monkeypatch):

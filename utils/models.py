@@ -5,10 +5,8 @@ python -m utils.models
 Names and tables are there at once; Keras is imported when a model is built or read.
 """
 
-import argparse
 import contextlib
 import dataclasses
-import difflib
 import json
 import math
 import sys
@@ -61,15 +59,6 @@ NETWORKS = {
     "kwt_1": Entry("kwt", {}, 607e3, note="40 mel bins instead of 80 under the 40 coefficients"),
     "conv1d": Entry("conv1d", {}, 28_366_616, 2.43e9, "the original course's; for a GPU"),
 }
-
-
-def model_name(text):
-    """Argument type: the name of a model, or an error that suggests the nearest one."""
-    if text in NETWORKS:
-        return text
-    near = difflib.get_close_matches(text, NETWORKS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NETWORKS)}"
-    raise argparse.ArgumentTypeError(f"no model {text!r}, {hint}")
 
 
 def build_model(name=DEFAULT, n_labels=N_LABELS):

@@ -67,14 +67,7 @@ class Augment:
 class WaveformAugment:
     """Shift, background noise and gain on waveforms, for networks without a front end.
 
-    As :class:`Augment`, with the same strengths, but for warps, masks and mixup.
-
-    Parameters
-    ----------
-    noise : float array, shape (n, 16000)
-        Waveforms of background noise.
-    seed : int
-    strength : Augmentation
+    As :class:`Augment`, with the same strengths, but for warps, masks and mixup. ``noise`` are waveforms.
     """
 
     def __init__(self, noise, seed, strength=Augmentation()):

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from utils.system.cli import CourseError
 from utils.system.quiet import tf
 
-TF_CONFIG = '{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, "task": {"type": "worker", "index": 0}}'
+EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, "task": {"type": "worker", "index": 0}}'
 ADDRESS = re.compile(r"\S+:\d+")
 
 
@@ -56,18 +56,15 @@ def _read_config():
     """(type, index) of each worker that ``TF_CONFIG`` names, the chief first, and that of this one."""
     try:
         config = json.loads(os.environ.get("TF_CONFIG") or "{}")
-    except ValueError as error:
-        raise CourseError(f"TF_CONFIG is not JSON ({error}): see the README") from None
-    try:
         cluster, task = config.get("cluster", {}), config.get("task", {})
-        addresses = [(kind, cluster.get(kind, [])) for kind in ("chief", "worker")]
         own = task.get("type"), task.get("index")
+        addresses = [(kind, cluster.get(kind, [])) for kind in ("chief", "worker")]
         is_whole = set(cluster) <= {"chief", "worker"} and all(type(hosts) is list for _, hosts in addresses)
         is_whole &= all(ADDRESS.fullmatch(host) for _, hosts in addresses for host in hosts)
-    except (AttributeError, TypeError):
+    except (ValueError, AttributeError, TypeError):
         is_whole = False
     if not is_whole:
-        raise CourseError(f"TF_CONFIG is not an object such as {TF_CONFIG}: see the README")
+        raise CourseError(f"TF_CONFIG is not JSON such as {EXAMPLE}: see the README")
     workers = [(kind, index) for kind, hosts in addresses for index in range(len(hosts))]
     if workers and own not in workers:
         raise CourseError(f"TF_CONFIG names no worker of its task's type {own[0]!r} and index {own[1]!r}")
@@ -77,32 +74,26 @@ def _read_config():
 @contextmanager
 def chief_first(strategy):
     """What the workers do after the chief has done it."""
-    chief = is_chief(strategy)
-    if not chief:
+    if not is_chief(strategy):
         wait_for_all(strategy)
     yield
-    if chief:
+    if is_chief(strategy):
         wait_for_all(strategy)
 
 
 def wait_for_all(strategy):
     """Go on when all workers have come here."""
-    share_chiefs(strategy, [tf.zeros(())])
-
-
-def share_chiefs(strategy, values):
-    """The chief's values (tensors, of the same shapes on all workers), on every worker."""
-
-    def of_first(*values):
-        is_first = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
-        return [tf.where(is_first, value, tf.zeros_like(value)) for value in values]
-
-    return tf.function(lambda: add_up(strategy, of_first, values))()
+    add_up(strategy, lambda: [tf.zeros(())], ())
 
 
 def follow_chief(strategy, variables, epoch):
-    """Set variables to the chief's, restored or fresh; the chief's epoch."""
-    *values, epoch = share_chiefs(strategy, [*variables, tf.constant(epoch)])
+    """Set variables to the chief's, restored or fresh, on every worker; the chief's epoch."""
+
+    def keep_chiefs(*values):
+        is_chiefs = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return [tf.where(is_chiefs, value, tf.zeros_like(value)) for value in values]
+
+    *values, epoch = tf.function(lambda: add_up(strategy, keep_chiefs, [*variables, tf.constant(epoch)]))()
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return int(epoch)

@@ -3,7 +3,6 @@
 The same as ``architectures.tc_resnet`` and ``architectures.conv1d``, which are made of Keras's layers.
 """
 
-import functools
 import math
 from itertools import pairwise
 from typing import NamedTuple
@@ -27,15 +26,13 @@ class Moment(NamedTuple):
     step: tf.Tensor
 
 
-def scoped(call):
-    """Groups what a layer computes under the name of its class, as TensorBoard's graph then shows it."""
+class Layer(tf.Module):
+    """Something that computes; TensorBoard's graph shows it as a box with the name of its class."""
 
-    @functools.wraps(call)
-    def call_in_scope(layer, *arguments):
-        with tf.name_scope(type(layer).__name__.strip("_")):
-            return call(layer, *arguments)
-
-    return call_in_scope
+    def __call__(self, x, moment=None):
+        """Outputs for a batch; ``moment`` is given in training alone."""
+        with tf.name_scope(type(self).__name__.strip("_")):
+            return self.compute(x, moment)
 
 
 def _glorot(rng, shape):
@@ -45,7 +42,7 @@ def _glorot(rng, shape):
     return tf.Variable(rng.uniform(-bound, bound, shape).astype(np.float32), name="kernel")
 
 
-class Dense(tf.Module):
+class Dense(Layer):
     """A weight for each pair of input and output, and a bias."""
 
     def __init__(self, rng, n_inputs, n_outputs):
@@ -53,13 +50,12 @@ class Dense(tf.Module):
         self.kernel = _glorot(rng, (n_inputs, n_outputs))
         self.bias = tf.Variable(tf.zeros(n_outputs), name="bias")
 
-    @scoped
-    def __call__(self, x, moment=None):
+    def compute(self, x, moment):
         """Outputs of each row."""
         return tf.nn.bias_add(tf.matmul(x, self.kernel), self.bias)
 
 
-class Conv1D(tf.Module):
+class Conv1D(Layer):
     """Convolution over time: (batch, steps, n_inputs) to (batch, steps / stride, n_outputs)."""
 
     def __init__(self, rng, n_inputs, n_outputs, width, stride=1, bias=False):
@@ -68,14 +64,13 @@ class Conv1D(tf.Module):
         self.bias = tf.Variable(tf.zeros(n_outputs), name="bias") if bias else None
         self.stride = stride
 
-    @scoped
-    def __call__(self, x, moment=None):
+    def compute(self, x, moment):
         """Outputs of each step."""
         x = tf.nn.conv1d(x, self.kernel, self.stride, "SAME")
         return x if self.bias is None else tf.nn.bias_add(x, self.bias)
 
 
-class BatchNorm(tf.Module):
+class BatchNorm(Layer):
     """Brings each channel to mean 0 and variance 1, then scales it by what was learned.
 
     In training by the mean and variance of the batch, over all replicas, which also move the averages;
@@ -98,9 +93,8 @@ class BatchNorm(tf.Module):
         self.moving_mean = tf.Variable(tf.zeros(n_channels), name="moving_mean", **kept)
         self.moving_variance = tf.Variable(tf.ones(n_channels), name="moving_variance", **kept)
 
-    @scoped
-    def __call__(self, x, moment=None):
-        """Normalized values; ``moment`` is given in training alone."""
+    def compute(self, x, moment):
+        """Normalized values."""
         mean, variance = self.moving_mean, self.moving_variance
         if moment is not None:
             mean, variance = _moments(x)
@@ -111,8 +105,7 @@ class BatchNorm(tf.Module):
 
 def _moments(x):
     """Mean and variance of each channel of a batch, all of its replicas together."""
-    replicas = tf.distribute.get_replica_context()
-    axes = list(range(len(x.shape) - 1))
+    replicas, axes = tf.distribute.get_replica_context(), list(range(len(x.shape) - 1))
     if replicas.num_replicas_in_sync == 1:
         return tf.nn.moments(x, axes)
     n_values = tf.cast(tf.math.reduce_prod(tf.shape(x)[:-1]), tf.float32)
@@ -122,15 +115,14 @@ def _moments(x):
     return mean, squares / n_values - tf.square(mean)
 
 
-class Dropout(tf.Module):
+class Dropout(Layer):
     """In training, leaves out a random share of the values and makes the others larger."""
 
     def __init__(self, rate):
         super().__init__()
         self.rate = rate
 
-    @scoped
-    def __call__(self, x, moment=None):
+    def compute(self, x, moment):
         """Fewer, larger values in training; the same in evaluation."""
         if moment is None:
             return x
@@ -143,7 +135,7 @@ class Dropout(tf.Module):
         return x * kept / (1 - self.rate)
 
 
-class _Block(tf.Module):
+class _Block(Layer):
     """Convolution, normalization and, unless it ends a residual, ReLU."""
 
     def __init__(self, rng, n_inputs, n_outputs, width, stride=1, activate=True, bias=False):
@@ -152,13 +144,12 @@ class _Block(tf.Module):
         self.norm = BatchNorm(n_outputs)
         self.activate = activate
 
-    @scoped
-    def __call__(self, x, moment=None):
+    def compute(self, x, moment):
         x = self.norm(self.conv(x), moment)
         return tf.nn.relu(x) if self.activate else x
 
 
-class TCResNet(tf.Module):
+class TCResNet(Layer):
     """Log-mel spectrograms (batch, 98, 40) to logits: ``architectures.tc_resnet``."""
 
     def __init__(self, rng, n_labels, channels, dropout):
@@ -171,8 +162,7 @@ class TCResNet(tf.Module):
         self.dropout = Dropout(dropout)
         self.logits = Dense(rng, channels[-1], n_labels)
 
-    @scoped
-    def __call__(self, log_mel, moment=None):
+    def compute(self, log_mel, moment):
         """Logits."""
         x = self.first((log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE, moment)
         for shortcut, first, second in self.blocks:
@@ -180,7 +170,7 @@ class TCResNet(tf.Module):
         return self.logits(self.dropout(tf.reduce_mean(x, 1), moment))
 
 
-class OriginalConv1D(tf.Module):
+class OriginalConv1D(Layer):
     """Waveforms (batch, 16000) to logits: ``architectures.conv1d``."""
 
     def __init__(self, rng, n_labels, channels=8):
@@ -196,8 +186,7 @@ class OriginalConv1D(tf.Module):
         self.dropout = Dropout(0.2)
         self.logits = Dense(rng, 1024, n_labels)
 
-    @scoped
-    def __call__(self, waveforms, moment=None):
+    def compute(self, waveforms, moment):
         """Logits."""
         x = self.norm(waveforms[:, :, None], moment)
         for first, second in self.blocks:
@@ -209,7 +198,8 @@ class OriginalConv1D(tf.Module):
 class AdamW(tf.Module):
     """Adam whose weight decay is apart from the gradients.
 
-    Each replica's copy of a variable is changed by the sum of all replicas' gradients.
+    Each replica's copy of a variable is changed by the sum of all replicas' gradients. ``learning_rate`` is a number,
+    or a function of the step.
 
     References
     ----------
@@ -219,7 +209,6 @@ class AdamW(tf.Module):
     BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
     def __init__(self, variables, learning_rate, weight_decay):
-        """``learning_rate``: float, or a function of the step."""
         super().__init__()
         self._variables, self._learning_rate, self._weight_decay = variables, learning_rate, weight_decay
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
