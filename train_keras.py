@@ -11,10 +11,14 @@ Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhos
 import sys
 import tempfile
 
+from utils.settings import RECIPES, make_parser
+from utils.system import cli
+
+if __name__ == "__main__":
+    make_parser(__doc__).parse_args()  # --help and a wrong flag are answered before TensorFlow is imported
+
 from utils import datasets, models, runs, training
 from utils.nets import devices
-from utils.settings import RECIPES
-from utils.system import cli
 from utils.system.quiet import keras, tf
 
 SCRIPT = "train_keras.py"

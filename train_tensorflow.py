@@ -14,10 +14,14 @@ import tempfile
 
 import numpy as np
 
+from utils.settings import RECIPES, make_parser
+from utils.system import cli
+
+if __name__ == "__main__":
+    make_parser(__doc__).parse_args()  # --help and a wrong flag are answered before TensorFlow is imported
+
 from utils import datasets, models, runs, training
 from utils.nets import devices, plain
-from utils.settings import RECIPES
-from utils.system import cli
 from utils.system.quiet import tf
 
 SCRIPT = "train_tensorflow.py"

@@ -72,7 +72,7 @@ def test_an_array_without_manifest_or_with_a_false_one_is_refused(tmp_path, rows
 def test_an_array_of_pickled_objects_is_not_opened(tmp_path):
     bcolz.carray(np.array([{"a": 1}] * 10, dtype=object), rootdir=str(tmp_path / "a.bc"), mode="w").flush()
     with pytest.raises(store.StoreError, match="not numbers"):
-        store.open_published(tmp_path / "a.bc")
+        store.open_array(tmp_path / "a.bc")
 
 
 def test_a_failed_or_killed_writer_leaves_the_old_array(tmp_path, rows):

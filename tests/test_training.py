@@ -138,7 +138,7 @@ def test_two_epochs_show_the_same_rows_unless_they_are_augmented(model, flag, mo
             seen.append([X.numpy() for X, _ in rows.take(6)])  # three to an epoch
         raise Seen
 
-    monkeypatch.setitem(models.NETWORKS, "conv1d", models.Entry(small))
+    monkeypatch.setattr(architectures, "conv1d", small)
     monkeypatch.setattr(train_keras, "datasets", SimpleNamespace(**{**vars(datasets), "training_dataset": keep}))
     with pytest.raises(Seen):
         train("--model", model, flag)

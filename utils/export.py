@@ -20,7 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, datasets, evaluation, runs, trained, web
+from utils import audio, evaluation, trained, web
 from utils.audio import CLIP_SAMPLES
 from utils.nets import exported
 from utils.system import cli, files
@@ -35,7 +35,7 @@ NAMES = {
 }
 CARD_NAME = "README.md"
 DATA = "data/main/preprocessed"
-SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, runs.SAVED_MODEL)
+SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, trained.SAVED_MODEL)
 FOLDERS = {"saved_model": SAVED_MODEL, "web": web.KIND}
 PREDICT = "python predict.py --model {path} me.wav"
 NEXT = {"float": PREDICT, "int8": PREDICT, "web": "python -m http.server --bind 127.0.0.1 --directory {path}"}
@@ -84,6 +84,8 @@ def _require_free(path):
 
 def open_sets(data, run, labels):
     """The sets of a store that has the labels of a run."""
+    from utils import datasets  # imports TensorFlow
+
     sets = datasets.open_store(data)
     datasets.require_labels(sets["train"], labels, run, "--path_to_data names arrays of the labels that it has learned")
     return sets

@@ -248,7 +248,7 @@ FEATURES = {
 def persist(inputs, path, name):
     """Write one of ``FEATURES`` as an array; one that is there from the same waveforms stays, and the answer is False.
 
-    ``inputs`` is a list of stored arrays, or of some rows of them: the waveforms in parts.
+    ``inputs`` is a list of stored arrays: the waveforms in parts.
     """
     settings = {"feature": name, "version": VERSION, "of": [part.fingerprint for part in inputs]}
     # Two trainings may begin on the same data: the second waits for the first, and finds the array done.

@@ -23,7 +23,6 @@ from utils.trained import RUNS
 # beside it the best weights, twice, and at the end the model.
 MOST_COPIES = 9
 RUN_BYTES, BOARD_BYTES = 2e6, 10e6  # log and settings; curves, histograms, pictures and sounds
-SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-*-of-*")
 KIND = files.Kind(
     "a run",
     "config.json",
@@ -37,7 +36,7 @@ KIND = files.Kind(
         "last/checkpoint.json",
         *("export/README.md", "export/model_float.tflite", "export/model_int8.tflite", "export/model.onnx"),
         *(f"export/web/{name}" for name in web.KIND.names),
-        *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in SAVED_MODEL),
+        *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in trained.SAVED_MODEL),
     ),
 )
 CURVES = files.Kind("the curves of a run", None, None, board.FILES)

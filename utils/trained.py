@@ -12,6 +12,8 @@ HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as 
 QUIET = "quiet.json"  # in a model's folder: what benchmarks.quiet has measured of it, a list of rows
 MODELS = ("model.keras", "saved_model", HALF_WEIGHTS)
 FLOAT = "model_float.tflite"  # the same network for LiteRT: in pretrained/, and in export/ of a run
+# All files of a SavedModel.
+SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-*-of-*")
 # An answer whose probability is below it is told as *not sure*. Chosen on validation, by benchmarks.quiet --choose.
 SURE = 0.45
 

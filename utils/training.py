@@ -145,7 +145,7 @@ def load_teacher(folder, train):
     with tf.device("CPU"):  # as what is done to batches
         teacher = models.load_model(path)
     trained.require_outputs(folder, labels, teacher.output_shape[-1])
-    if train.inputs[0].shape[1:] == (audio.CLIP_SAMPLES,):
+    if not train.is_log_mel:
         return teacher
     if not models.has_front_end(teacher):
         raise CourseError(f"--teacher {folder} takes waveforms, and the network it is to teach log-mel spectrograms")
@@ -183,23 +183,14 @@ def make_augment(train, seed, strength):
     """
     parts = [train.recorded, train.made] if isinstance(train, datasets.WithMade) else [train]
     noise = np.concatenate([_silent_rows(part, NOISE_CLIPS // len(parts)) for part in parts])
-    is_waveform = noise.shape[1:] == (audio.CLIP_SAMPLES,)
-    if is_waveform:
-        return WaveformAugment(audio.to_waveform(noise), seed, strength)
-    return Augment(noise, seed, strength, train.label_order.index(SILENCE))
+    if train.is_log_mel:
+        return Augment(noise, seed, strength, train.label_order.index(SILENCE))
+    return WaveformAugment(audio.to_waveform(noise), seed, strength)
 
 
 def _silent_rows(clip_set, most):
     """The first rows of a set that are silence."""
-    silent = clip_set.y[:, clip_set.label_order.index(SILENCE)] == 1
-    found, n_found, first = [], 0, 0
-    for rows, _ in clip_set.blocks():
-        found.append(rows[silent[first : first + len(rows)]])
-        n_found += len(found[-1])
-        first += len(rows)
-        if n_found >= most:
-            break
-    return np.concatenate(found)[:most]
+    return clip_set.only(clip_set.y[:, clip_set.label_order.index(SILENCE)] == 1).first(most)
 
 
 def make_schedule(recipe, learning_rate, total_steps):
