@@ -27,6 +27,9 @@ demo: .venv/ready
 	@for label in yes left stop go silence unknown; do ls data/main/test/$$label/*.wav | head -n 1; done \
 		| xargs $(PY) predict.py --model runs/demo --said
 	@echo
+	@echo "And one test clip that it heard wrong"
+	@$(PY) predict.py --model runs/demo --said data/main/test/*/*.wav | grep -m 1 ✗ || echo "(there is none)"
+	@echo
 	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
 	@echo "Its curves:   make tensorboard, then open localhost:6006"
 	@echo "Microphone:   make app, which opens localhost:7860"

@@ -323,7 +323,9 @@ def main(arguments=None):
     if options.speakers < 3:
         parser.error("--speakers: at least 3, one each for training, validation and testing")
     new = make_voices(options.raw, options.speakers, seed=options.seed)
-    print(f"{options.raw}: {NAME}, {options.speakers} speakers" + ("" if new else ", nothing to do"))
+    made = f"{NAME}, {options.speakers} speakers" + ("" if new else ", nothing to do")
+    then = () if options.raw == "data/raw" else ("--raw", options.raw)
+    cli.tell_result(options.raw, made, "-m", "utils.prepare", *then)
 
 
 if __name__ == "__main__":
