@@ -28,7 +28,8 @@ demo: .venv/ready
 		| xargs $(PY) predict.py --model runs/demo --said
 	@echo
 	@echo "And one test clip that it heard wrong"
-	@$(PY) predict.py --model runs/demo --said data/main/test/*/*.wav | grep -m 1 ✗ || echo "(there is none)"
+	@$(PY) predict.py --model runs/demo --said data/main/test/*/*.wav \
+		| awk '/wav/ && $$2 != $$3 && !shown {print; shown = 1} END {if (!shown) print "(there is none)"}'
 	@echo
 	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
 	@echo "Its curves:   make tensorboard, then open localhost:6006"

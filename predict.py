@@ -35,7 +35,7 @@ TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
 JOBS = ("submission", "check", "stream", "listen", "doctor")
 COLUMNS = ("file", "said", "label", "probability", "sure", "error")
-BESIDE = 45  # characters of a line beside the name of the file
+BESIDE = 47  # characters of a line beside the name of the file
 BATCH_CLIPS = 64  # spectra of 256 would take 150 MB more, and as long
 
 
