@@ -70,6 +70,11 @@ def test_a_module_stands_on_top_only_if_a_reader_meets_it():
     assert sorted(tops - find_names()) == []
 
 
+def test_no_module_is_too_long_to_read_in_one_sitting():
+    lengths = {module: len(read(path).splitlines()) for module, path in MODULES.items()}
+    assert {module: length for module, length in lengths.items() if length > 350} == {}
+
+
 def test_the_map_of_utils_names_each_module_once():
     named = re.findall(r"(?m)^    (\w+) +\w.+$", utils.__doc__)
     assert sorted(named) == sorted(path.stem for path in (ROOT / "utils").glob("[a-z]*.py"))
