@@ -144,6 +144,8 @@ def test_some_clips_of_two_sets_are_an_epoch_of_their_own(tmp_path):
     is_even = wanted % 2 == 0
     rows = np.concatenate([X[:, 0] for X, _ in some.only(is_even).blocks()])
     assert np.array_equal(rows, wanted[is_even])
+    train = sets["train"].joined(sets["cv"]).only(np.arange(250) < 200)
+    assert train.names == sets["train"].names  # though nothing is left of cv
     relabelled = some.with_labels(np.roll(some.y, 1, axis=1))
     for X, y in relabelled.blocks():
         assert np.array_equal(y.argmax(axis=1), (X[:, 0] + 1) % len(LABELS))

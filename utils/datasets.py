@@ -102,8 +102,8 @@ class ClipSet:
     def only(self, kept):
         """The clips for which ``kept`` (bool, shape (n,)) is true; none is copied."""
         ends = np.cumsum([len(part) for part in self.inputs])
-        inputs = [part.only(here) for part, here in zip(self.inputs, np.split(kept, ends[:-1]))]
-        return dataclasses.replace(self, inputs=inputs, y=self.y[kept])
+        parts = [part.only(here) for part, here in zip(self.inputs, np.split(kept, ends[:-1]))]
+        return dataclasses.replace(self, inputs=[part for part in parts if len(part)] or parts[:1], y=self.y[kept])
 
     def joined(self, other):
         """The clips of this set, then those of another one with the same labels and kind of inputs."""
