@@ -95,7 +95,7 @@ def test_a_run_from_before_its_data_was_noted_goes_on(folder):
 def test_a_finished_run_that_is_trained_longer_leaves_its_old_model_and_export_behind(folder):
     make_store()
     run = begin_run()
-    run.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [])
+    run.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [], lambda: np.eye(4))
     for name in ("model.keras", "export/model_float.tflite", "export/README.md"):
         (run.work / name).parent.mkdir(exist_ok=True)
         (run.work / name).write_text("old")

@@ -32,7 +32,7 @@ CONFIG = {"script": "train_keras.py", "model": "tc_resnet8"}
 def write_run(settings, strategy, run, spare):
     """What a training does on disk, without the training."""
     run.begin(training.open_data(settings, run, spare), [], [], 1)
-    run.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [])
+    run.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [], lambda: np.eye(4))
     run.finish({})
 
 
@@ -264,8 +264,8 @@ def test_words_called_train_and_test_are_words(project):
 
 def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, monkeypatch):
     assert cli.run(train_keras.main, ["--random_data"]) == 0
-    (curves,) = (project / "tf_logs" / "latest").iterdir()
-    content = curves.read_bytes()
+    curves = tree(project / "tf_logs" / "latest")
+    assert len(curves) == 3  # the run's, and of training and validation
 
     def fail(*arguments):
         raise KeyboardInterrupt
@@ -273,15 +273,15 @@ def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, 
     with monkeypatch.context() as patch:
         patch.setattr(runs.Run, "finish", fail)
         assert cli.run(train_keras.main, ["--random_data"]) == 130
-    assert (project / "runs/latest/curves" / curves.name).read_bytes() == content
+    assert tree(project / "runs/latest/curves") == curves
     with monkeypatch.context() as patch:  # nor by a run that was to go on with it, and then another
         patch.setattr(runs.Run, "finish", fail)
         assert cli.run(train_keras.main, ["--resume", "--epochs", "9"]) == 130
         assert cli.run(train_keras.main, ["--random_data"]) == 130
-    assert (project / "runs/latest/curves" / curves.name).read_bytes() == content
+    assert tree(project / "runs/latest/curves") == curves
     assert cli.run(train_keras.main, ["--random_data"]) == 0
     assert not (project / "runs/latest/curves").exists()
-    assert len(list((project / "tf_logs" / "latest").iterdir())) == 1
+    assert len(tree(project / "tf_logs" / "latest")) == 3
 
 
 HOLDS = """
