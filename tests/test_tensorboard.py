@@ -3,6 +3,7 @@
 pytest tests/test_tensorboard.py --runs tf_logs     photographs runs that are there, for the README
 """
 
+import os
 import re
 import shutil
 import subprocess
@@ -52,6 +53,23 @@ def page(logs, url):
         expect.set_options(timeout=1000 * PATIENCE)
         yield page
         browser.close()
+
+
+def test_make_tensorboard_says_nothing_of_missing_gpus(logs):
+    (recipe,) = re.findall(r"(?m)^tensorboard: .*\n((?:\t.+\n)+)", (ROOT / "Makefile").read_text(encoding="utf-8"))
+    code = re.search(r'-c "(.+?)"', recipe).group(1)
+    (port,) = free_ports(1)
+    command = [sys.executable, "-c", code, "--logdir", str(logs), "--host", "127.0.0.1", "--port", str(port)]
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "-1", "PYTHONPATH": str(ROOT)}
+    process = subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True)
+    told = []
+    for line in process.stderr:
+        told.append(line)
+        if f"http://127.0.0.1:{port}/" in line:
+            break
+    process.terminate()
+    process.wait()
+    assert told and not re.search("cuda|gpu|processor|absl", "".join(told), flags=re.IGNORECASE), told
 
 
 @pytest.fixture
@@ -132,13 +150,12 @@ def test_the_graph_can_be_opened(run, groups, layers, page, url, photograph):
         photograph("tensorboard_graph")
 
 
-def test_confusions_are_pictures_and_what_was_heard_wrong_can_be_played(page, url, photograph):
+def test_confusions_are_pictures_and_what_was_heard_wrong_can_be_played(page, url):
     page.goto("about:blank")
     page.goto(f"{url}/#images")
     picture = page.locator("tf-image-loader img").first
     expect(picture).to_be_visible()
     assert picture.evaluate("image => image.decode().then(() => image.naturalWidth)") > 400
-    photograph("tensorboard_confusion")
     page.goto(f"{url}/#audio")
     for heading in ("clip", "worst"):
         expect(page.get_by_text(heading, exact=True).first).to_be_visible()
@@ -146,4 +163,3 @@ def test_confusions_are_pictures_and_what_was_heard_wrong_can_be_played(page, ur
     expect(clip).to_be_attached()
     seconds = "audio => new Promise(done => { audio.onloadedmetadata = () => done(audio.duration); audio.load() })"
     assert clip.evaluate(seconds) == pytest.approx(1.0)
-    photograph("tensorboard_audio")
