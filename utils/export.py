@@ -99,6 +99,10 @@ def _require_free(path, kind):
 
 def open_sets(data, run, labels):
     """The sets of a store that has the labels of a run."""
+    if trained.find_model(run) and trained.find_model(run).name == trained.TAUGHT:
+        raise CourseError(
+            f"{run} has no data that eight bits could be calibrated on: --to float, onnx, saved_model, web"
+        )
     sets = datasets.open_store(data)
     datasets.require_labels(sets["train"], labels, run, "--path_to_data names arrays of the labels that it has learned")
     return sets
@@ -120,10 +124,9 @@ def _convert(run, kind, path, clips):
 
 
 def _write(run, kind, path, clips):
-    from utils import recogniser
     from utils.system.quiet import tf
 
-    model = recogniser.load(run).model
+    model = _open(run)
     if kind == "saved_model":
         with files.new_folder(path, SAVED_MODEL) as folder, hold_back_notes():
             _save_model(model, folder, tf)
@@ -139,6 +142,20 @@ def _write(run, kind, path, clips):
         else:
             content = _to_litert(tf.function(recognise).get_concrete_function(one_clip), clips, tf)
     files.write_bytes(path, content)
+
+
+def _open(run):
+    """The network of a run as TensorFlow has it; taught words come with the one that hears the others."""
+    from utils import recogniser
+    from utils.nets import speech_embedding
+
+    if trained.find_model(run).name != trained.TAUGHT:
+        return recogniser.load(run).model
+    model = recogniser.load(run).model
+    base = recogniser.load(model.base)
+    if base.labels != model.base_labels:
+        raise CourseError(f"{model.base} has other labels now than when the words were taught: teach one of them anew")
+    return speech_embedding.Together(base.model, model)
 
 
 def _save_model(model, folder, tf):

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import audio, trained
-from utils.nets import exported
+from utils.nets import exported, taught
 from utils.system.cli import CourseError
 
 
@@ -75,6 +75,8 @@ def load(source=None, exported_first=False):
         raise trained.no_model(folder)
     if trained.is_exported(path):
         return Recogniser(folder, Path(path), labels, exported.LiteFile(path))
+    if path.name == trained.TAUGHT:
+        return Recogniser(folder, path, labels, taught.read(folder))
     try:
         from utils.nets import saved  # TensorFlow takes seconds to import
     except ModuleNotFoundError as error:

@@ -9,8 +9,11 @@ RUNS = Path("runs")
 LATEST = RUNS / "latest"
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordings; see its README.md
 HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
+EMBEDDING = PRETRAINED / "embedding.tflite"  # where words lie, for those that are taught: utils.enrol
+NEGATIVES = PRETRAINED / "embedding.npz"  # its weights, and places of sounds that are no taught word
 QUIET = "quiet.json"  # in a model's folder: what benchmarks.quiet has measured of it, a list of rows
-MODELS = ("model.keras", "saved_model", HALF_WEIGHTS)
+TAUGHT = "taught.npz"  # in a folder of taught words: what hears them
+MODELS = ("model.keras", "saved_model", HALF_WEIGHTS, TAUGHT)
 EXPORTED = ("model_float.tflite", "export/model_float.tflite")  # the same network for LiteRT: in pretrained/, in a run
 # An answer whose probability is below it is told as *not sure*. Chosen on validation, by benchmarks.quiet --choose.
 SURE = 0.45

@@ -14,6 +14,7 @@ from urllib.parse import quote, unquote
 
 from utils import stream, trained, voices
 from utils.labels import SILENCE, UNKNOWN
+from utils.nets import taught
 from utils.system import files
 from utils.system.cli import CourseError
 
@@ -43,13 +44,14 @@ TYPES = {
     ".wav": "audio/wav",
 }
 FLOAT = "model_float.tflite"
+TAUGHT = ("embedding.tflite", "embedding.json")  # what words are taught with, on the page
 MOST_EXAMPLES = 10
 OTHER_EXAMPLE = "marvin"  # a word that no network of the course has for a command
 KIND = files.Kind(
     "a page",
     "models.json",
     None,
-    (*PAGE_FILES, *RUNTIME, "models.json", "README.md", "models/*/*", "models/*/examples/*"),
+    (*PAGE_FILES, *RUNTIME, *TAUGHT, "models.json", "README.md", "models/*/*", "models/*/examples/*"),
 )
 HOW_TO_SERVE = """# A page that hears spoken commands
 
@@ -189,7 +191,7 @@ class Site:
 
     def paths(self):
         """Every address."""
-        yield from (*PAGE_FILES, *RUNTIME, "models.json")
+        yield from (*PAGE_FILES, *RUNTIME, *TAUGHT, "models.json")
         for entry in self._list():
             yield from (entry["folder"] + name for name in ("model.json", "model.tflite"))
             words = json.loads(self.read(entry["folder"] + "model.json"))["examples"]
@@ -210,6 +212,8 @@ class Site:
             return content.replace(*RENAMED[path]) if path in RENAMED else content
         if path == "models.json":
             return json.dumps({"models": self._list(), "reads_sounds": self._reads_sounds}).encode()
+        if path in TAUGHT:
+            return trained.EMBEDDING.read_bytes() if path == trained.EMBEDDING.name else taught.describe()
         if path in PAGE_FILES:
             return (PAGE / path).read_bytes()
         place, _, name = path.removeprefix("models/").partition("/")
