@@ -633,6 +633,7 @@ const teach = new Teach({
   close: stop,
   setState,
   announce,
+  showKept,
   hear() {
     history = { parts: [], first: 0, n: 0, at: 0 };
     endpoint = new Endpoint();

@@ -145,6 +145,7 @@ export class Teach {
     const words = [...new Set(clips.map(({ word }) => word))];
     $("teach_none").hidden = words.length > 0;
     $("teach_words").replaceChildren(...words.map((word) => this.row(word, clips.filter((clip) => clip.word === word))));
+    this.page.showKept();
     if (this.word === null && !words.length) $("teach_done").textContent = "";
   }
 

@@ -21,7 +21,7 @@ SCRIPTS = sorted(ROOT.glob("*.py"))
 WITH_TENSORFLOW = re.compile(r"utils\.(datasets|models|training|runs|recogniser|export|nets\.\w+|system\.quiet)")
 LIGHT = [
     *("labels", "audio", "corpus", "sources", "voices", "splits", "leaks", "prepare", "store"),
-    *("features", "augment", "negatives", "stream", "trained", "web", "plots"),
+    *("features", "augment", "negatives", "stream", "enrol", "trained", "web", "plots"),
 ]
 
 

@@ -28,6 +28,7 @@ Use
     recogniser  a trained model as a function from sound to probabilities
     doctor      whether a microphone is fit
     stream      words and their times in long sound
+    enrol       words of one's own from a few recordings
     evaluation  how good, and how sure
     export      small files, and the page as a folder
     web         what the page needs of a model

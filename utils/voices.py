@@ -4,6 +4,7 @@ Everything in the course runs on them with no download. They are not recordings:
 spoke these words, and a score on them says nothing about people.
 
     python -m utils.voices
+    python -m utils.voices --words "lights, music"    any words: spoken, prepared, trained on and measured in one go
 """
 
 import contextlib
@@ -14,15 +15,17 @@ import multiprocessing
 import os
 import shutil
 import signal
+import subprocess  # nosec B404 # our own commands
 import sys
 import tempfile
+import time
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
 
 from utils import audio, sources
-from utils.labels import KEYWORDS, LABELS, OTHER_WORDS, SILENCE, label_of
+from utils.labels import KEYWORDS, LABELS, OTHER_WORDS, SILENCE, label_of, parse_keywords
 from utils.system import cli, files
 from utils.system.cli import BadUse, CourseError
 
@@ -33,6 +36,7 @@ EXAMPLE_SPEAKER = 156  # beyond the others; chosen because the network in pretra
 NOISE_SECONDS = 64
 SEED = 220788
 NAME = "built-in voices"
+WORDS_SPEAKERS, WORDS_EPOCHS = 300, 40  # of words that are typed
 
 ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
 # The library's voice variants that sound like people; its robots, whispers and demons are left out.
@@ -292,6 +296,85 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
     return True
 
 
+def near_misses(word):
+    """What sounds nearly like a word, as it is written: other first sounds, other vowels, parts of it."""
+    vowels = "aeiou"
+    begins = next((i for i, letter in enumerate(word) if letter in vowels), 0)
+    found = [first + word[begins:] for first in ("b", "d", "k", "m", "s", "")]
+    for i, letter in enumerate(word):
+        if letter in vowels:
+            found.append(word[:i] + vowels[(vowels.index(letter) + 2) % 5] + word[i + 1 :])
+    found += [word[:-1], word[: begins + 2], word[: max(2, len(word) // 2)] * 2]
+    return [near for near in dict.fromkeys(found) if len(near) > 1 and near != word]
+
+
+def make_words(raw, words, n_speakers=WORDS_SPEAKERS, seed=SEED):
+    """Any words by the built-in voices, with near misses of them and the other words of the set as *unknown*.
+
+    Parameters
+    ----------
+    raw : str or Path
+        Gets ``train/audio`` and the two lists.
+    words : tuple of str
+    n_speakers : int
+        Each says the words, and some of what is none.
+    seed : int
+
+    Raises
+    ------
+    CourseError
+        If ``raw`` holds something else, or a voice has no sound for a word.
+    """
+    settings = {"words": list(words), "speakers": n_speakers, "seed": seed, "version": 1}
+    if next(files.list_paths(Path(raw)), None):
+        there = files.read_json(Path(raw, "source.json"))
+        if isinstance(there, dict) and there.get("voices") == settings:
+            return False
+        raise BadUse(f"{raw} already holds something else: name another folder with --raw")
+    near = dict.fromkeys(near for word in words for near in near_misses(word) if near not in words)
+    others = [word for word in OTHER_WORDS if word not in words]
+    rng, speakers = np.random.default_rng([seed, 2]), draw_speakers(n_speakers, seed)
+    for speaker in speakers:
+        chosen = [*rng.choice(list(near), min(len(near), 4), replace=False), *rng.choice(others, 3, replace=False)]
+        speaker["words"] = [*words, *map(str, chosen)]
+    with files.new_folder(raw, files.NOTHING) as work:
+        train = work / "train" / "audio"
+        for word in {word for speaker in speakers for word in speaker["words"]}:
+            (train / word).mkdir(parents=True)
+        (train / "_background_noise_").mkdir()
+        for name, sound in make_noises(rng).items():
+            audio.write_wav(train / "_background_noise_" / f"{name}.wav", sound)
+        _speak([(train, speakers)], seed)
+        tenth = max(1, n_speakers // 10)
+        for name, group in (("validation", speakers[:tenth]), ("testing", speakers[tenth : 2 * tenth])):
+            lines = sorted(f"{word}/{speaker['id']}_nohash_0.wav" for speaker in group for word in speaker["words"])
+            files.write_text(work / "train" / f"{name}_list.txt", "\n".join(lines) + "\n")
+        files.write_json(work / "source.json", {"name": NAME, "parts": {}, "voices": settings})
+    return True
+
+
+def learn_words(words, raw, logrun, seed=SEED):
+    """From words that were typed to a network that hears them, measured: what the course does, command by command."""
+    started, folder = time.perf_counter(), Path(raw)
+    make_words(raw, words, seed=seed)
+    main_, sample = folder.with_name(f"{folder.name}_main"), folder.with_name(f"{folder.name}_sample")
+    keywords, root = ",".join(words), Path(__file__).parents[1]
+    prepare = ["-m", "utils.prepare", "--raw", raw, "--main", main_, "--sample", sample, "--keywords", keywords]
+    train = [root / "train_keras.py", "--path_to_data", main_ / "preprocessed", "--logrun", logrun]
+    train += ["--keywords", keywords, "--epochs", str(WORDS_EPOCHS)]
+    measure = ["-m", "benchmarks.quiet", "--model", Path("runs", logrun), "--path_to_data", main_ / "preprocessed"]
+    for name, command in (("spoken", None), ("prepared", prepare), ("trained", train), ("measured", measure)):
+        if command:
+            search = os.pathsep.join(filter(None, [str(root), os.environ.get("PYTHONPATH")]))
+            done = subprocess.run(  # nosec B603
+                [sys.executable, *map(str, command)], env={**os.environ, "PYTHONPATH": search}, check=False
+            )
+            if done.returncode:
+                raise CourseError(f"the words could not be {name}: see above")
+        print(f"{name} after {(time.perf_counter() - started) / 60:.1f} minutes", flush=True)
+    print(f"python predict.py --model runs/{logrun} --listen hears {' and '.join(words)}")
+
+
 def make_examples(folder, words, seed=SEED):
     """One clip of each word, by a speaker who is not among those of :func:`make_voices`: their paths."""
     speaker = draw_speakers(EXAMPLE_SPEAKER + 1, seed)[-1]
@@ -354,11 +437,22 @@ def main(arguments=None):
     parser.add_argument("--raw", type=cli.path_text, default="data/raw", help="folder to make")
     parser.add_argument("--speakers", type=cli.positive_int, default=SPEAKERS, help="speakers in train/audio")
     parser.add_argument("--seed", type=cli.seed, default=SEED, help="same seed, same bytes")
+    parser.add_argument(
+        "--words",
+        type=parse_keywords,
+        metavar="WORD,WORD",
+        help="these words instead, with near misses of them; prepared, trained on and measured at once: runs/LOGRUN",
+    )
+    parser.add_argument("--logrun", default="words", help="name of that run")
     options = parser.parse_args(arguments)
+    if options.words:
+        raw = Path("data/words") if options.raw == parser.get_default("raw") else options.raw
+        return learn_words(options.words, raw, options.logrun, options.seed)
     if options.speakers < 3:
         parser.error("--speakers: at least 3, one each for training, validation and testing")
     new = make_voices(options.raw, options.speakers, seed=options.seed)
     print(f"{options.raw}: {NAME}, {options.speakers} speakers" + ("" if new else ", nothing to do"))
+    return 0
 
 
 if __name__ == "__main__":
