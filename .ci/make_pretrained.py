@@ -24,7 +24,8 @@ HOW = """
 network answers {same:.2%} of the validation clips as before. `predict.py` and `app.py` take it where there is no run.
 `model_float.tflite` is the same network for browsers, front end included: the page runs it (`python app.py`).
 `embedding.tflite` and `embedding.npz` are for words that are taught (`python -m utils.enrol`): the convolutions are
-Google's speech embedding, Apache License 2.0 (Lin et al. 2020, arXiv:2002.01322), the rest `.ci/make_embedding.py` adds.
+Google's speech embedding, Apache License 2.0 (Lin et al. 2020, arXiv:2002.01322); the rest is made by
+`.ci/make_embedding.py`.
 """
 KEPT = (trained.EMBEDDING, trained.NEGATIVES)  # of .ci/make_embedding.py, whichever network is beside them
 KIND = runs.KIND._replace(

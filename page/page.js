@@ -200,7 +200,7 @@ async function toggle() {
   if (mode === "teach" && (source || teach.word)) return teach.end("Stopped.");
   if (source) return stop();
   if (mode === "teach") return teach.begin($("teach_word").value);
-  await learnAnew();
+  if (isStale) await learnAnew();
   return open();
 }
 
@@ -642,7 +642,12 @@ const teach = new Teach({
 
 // Before listening: what was marked as wrong since.
 async function learnAnew() {
-  if (isStale && (await teach.clips()).length) await teach.learn();
+  isStale = false;
+  if (!(await teach.clips()).length) return;
+  $("microphone").disabled = true;
+  setState("Learning", "from what you marked as wrong");
+  await teach.learn();
+  $("microphone").disabled = false;
 }
 
 async function showKept() {

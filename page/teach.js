@@ -161,6 +161,7 @@ export class Teach {
       return made;
     };
     const change = async (task) => {
+      if (this.word) return this.say("Stop recording first.");
       await task();
       await this.learn();
       await this.show();

@@ -33,6 +33,7 @@ from utils.system.names import fold
 FOLDER = trained.RUNS / "taught"
 MOST_BYTES = 200_000_000  # of a zip, unpacked
 FEW = 3
+MOST_LEFT_OUT = 10  # recordings of a word, to see whether it is heard
 NEAR = 0.1  # share of another word's recordings that lie nearer to this one: from here on it is said
 RECORD_S = 2.0
 TRIES = 3  # at a recording
@@ -96,6 +97,14 @@ def cut_word(samples):
     return samples[first : min(last, first + audio.CLIP_SAMPLES)]
 
 
+def cut_sound(samples):
+    """What is heard in a recording of anything: a word, or else its loudest second."""
+    try:
+        return cut_word(samples)
+    except ClipError:
+        return audio.loudest_second(samples)
+
+
 class Teacher:
     """A folder of taught words, and what is learned of the recordings in it.
 
@@ -150,25 +159,22 @@ class Teacher:
             Name and reason of each one that was passed over.
         """
         place = self.folder / "clips" / word
-        there = {self._hash(cut_word(audio.read_wav(path))): path.name for path in corpus.list_wavs(place)}
+        cut = cut_sound if word == OTHERS else cut_word
+        there = {cut(audio.read_wav(path)).tobytes(): path.name for path in corpus.list_wavs(place)}
         passed = []
         for name, samples in recordings.items():
             try:
-                cut = cut_word(samples)
-                if (same := there.get(self._hash(cut))) is not None:
+                content = cut(samples).tobytes()
+                if (same := there.get(content)) is not None:
                     raise ClipError(f"the same recording as {same}: another one teaches more")
             except ClipError as reason:
                 passed.append((name, str(reason)))
                 continue
-            there[self._hash(cut)] = name
+            there[content] = name
             place.mkdir(parents=True, exist_ok=True)
             number = 1 + max((int(path.stem) for path in place.glob("*.wav") if path.stem.isdecimal()), default=0)
             audio.write_wav(place / f"{number}.wav", audio.loudest_second(samples))
         return passed
-
-    @staticmethod
-    def _hash(cut):
-        return cut.tobytes()
 
     def find(self, word):
         """A taught word, however its case is written; None if there is none."""
@@ -194,12 +200,20 @@ class Teacher:
         if not self.clips:
             files.remove(self.folder)
 
-    def learn(self):
-        """Learn all words from their recordings, and write what hears them; a dict as of :meth:`describe`."""
+    def describe(self):
+        """What was taught, a dict by word: its recordings, how many are heard when left out, the nearest other word."""
+        return self._describe(*self._read())
+
+    def _read(self):
+        """Places of the recordings of each word, and of those that are none."""
         places = {word: [self._places(path) for path in paths] for word, paths in self.clips.items()}
         if not places:
-            raise CourseError(f"{self.folder} has no words left: remove the folder, or teach one")
-        others = [self._places(path) for path in corpus.list_wavs(self.folder / "clips" / OTHERS)]
+            raise CourseError(f"{self.folder} holds no word: teach one with python -m utils.enrol WORD FOLDER")
+        return places, [self._places(path, cut_sound) for path in corpus.list_wavs(self.folder / "clips" / OTHERS)]
+
+    def learn(self):
+        """Learn all words from their recordings, write what hears them, and tell as :meth:`describe` does."""
+        places, others = self._read()
         words = taught.learn(places, self.embedding.negatives, others)
         names, _ = taught.arrange(self.labels, words.names, self.alone)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -215,11 +229,10 @@ class Teacher:
         )
         return self._describe(places, others)
 
-    def _places(self, path):
-        return self.embedding(taught.make_copies(cut_word(audio.read_wav(path))))
+    def _places(self, path, cut=cut_word):
+        return self.embedding(taught.make_copies(cut(audio.read_wav(path))))
 
     def _describe(self, places, others):
-        """By word: its recordings, how many of them are heard when left out, and which word is nearest."""
         centres = {
             word: np.mean([found.mean(axis=0) for found in recordings], axis=0) for word, recordings in places.items()
         }
@@ -230,8 +243,8 @@ class Teacher:
                 centres[command], points[command] = of.mean(axis=0), of
         table = {}
         for word, recordings in places.items():
-            heard = 0
-            for index in range(len(recordings)) if len(recordings) > 1 else ():
+            heard, n_tried = 0, min(len(recordings), MOST_LEFT_OUT) if len(recordings) > 1 else 0
+            for index in range(n_tried):
                 rest = {**places, word: recordings[:index] + recordings[index + 1 :]}
                 answer = taught.learn(rest, self.embedding.negatives, others)(recordings[index])
                 heard += bool(answer.mean(axis=0).argmax() == list(places).index(word))
@@ -246,7 +259,8 @@ class Teacher:
             nearest = max(near, key=near.get) if near else None
             table[word] = {
                 "recordings": len(recordings),
-                "heard": heard if len(recordings) > 1 else None,
+                "heard": heard,
+                "left_out": n_tried,
                 "nearest": nearest,
                 "near": float(near[nearest]) if nearest else 0.0,
             }
@@ -337,7 +351,7 @@ def take_page(teacher, path):
 def print_table(table):
     """What was taught, a word a line, and what is too near to what."""
     for word, row in table.items():
-        heard = "" if row["heard"] is None else f"; left out one at a time, {row['heard']} of them are heard"
+        heard = f"; left out one at a time, {row['heard']} of {row['left_out']} are heard" if row["left_out"] else ""
         print(f"{word}: {row['recordings']} recordings{heard}")
         if row["recordings"] < FEW:
             cli.warn(f"{word} has fewer than {FEW} recordings: some more teach it much better")
@@ -402,7 +416,7 @@ def main(arguments=None):
             print("no taught word is left")
             return
     started = time.perf_counter()
-    print_table(teacher.learn())
+    print_table(teacher.describe() if options.list else teacher.learn())
     if not options.list:
         seconds = time.perf_counter() - started
         print(f"learned in {seconds:.1f} s; python predict.py --model {teacher.folder} --listen hears it")
