@@ -7,7 +7,7 @@ import zipfile
 
 import numpy as np
 import pytest
-from conftest import burst, check_refused
+from conftest import PATIENCE, burst, check_refused
 from playwright.sync_api import expect
 from test_page import check_accessible, close, folder, microphone, open_page, playwright, url, write_at  # noqa: F401
 
@@ -161,7 +161,8 @@ def test_an_exported_file_has_the_words_inside(lights, spoken):
 def test_the_page_teaches_a_word_and_hears_it_said_by_another_clip(url, playwright, spoken, tmp_path):
     rng = np.random.default_rng(0)
     clips = [audio.read_wav(spoken / "lights" / f"{number}.wav") for number in range(6)]
-    pieces = [part for clip in clips for part in (rng.normal(0, 15, 20_000).astype(np.int16), clip)]
+    floor = 32768 * 10 ** (SPEAKER["noise_db"] / 20)
+    pieces = [part for clip in clips for part in (rng.normal(0, floor, 20_000).astype(np.int16), clip)]
     wav = write_at(tmp_path / "said.wav", np.concatenate(pieces), 44_100)
     with microphone(playwright, wav) as browser:
         page = open_page(browser, url)
@@ -172,7 +173,7 @@ def test_the_page_teaches_a_word_and_hears_it_said_by_another_clip(url, playwrig
             expect(page.locator("#teach_problem")).to_contain_text(line)
         page.locator("#teach_word").fill("lights")
         page.locator("#teach_go").click()
-        expect(page.locator("#teach_done")).to_contain_text("was learned")
+        expect(page.locator("#teach_done")).to_contain_text("was learned", timeout=3000 * PATIENCE)
         expect(page.locator("#teach_words .take")).to_have_count(5)
         check_accessible(page, "taught")
         page.get_by_role("button", name="Live").click()
