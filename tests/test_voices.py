@@ -81,7 +81,7 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
 
 
 def test_typed_words_are_spoken_with_near_misses_that_are_none_of_them(tmp_path):
-    assert {"bights", "loghts", "light"} <= set(voices.near_misses("lights"))
+    assert {"bights", "lughts", "light"} <= set(voices.near_misses("lights"))
     assert "lights" not in voices.near_misses("lights")
     assert voices.make_words(tmp_path / "raw", ("lights", "music"), n_speakers=10)
     assert not voices.make_words(tmp_path / "raw", ("lights", "music"), n_speakers=10)  # they are there

@@ -5,7 +5,6 @@ import json
 from pathlib import Path
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from utils import audio, trained
 from utils.audio import CLIP_SAMPLES
@@ -116,6 +115,8 @@ def fit(places, owners, weights, n_words, strength=STRENGTH):
         What each counts.
     n_words : int
     """
+    from threadpoolctl import threadpool_limits  # to hear a word needs numpy and LiteRT alone
+
     inputs, truth = _add_one(places), np.eye(n_words + 1)[owners]
     scaled = strength * np.asarray(weights)[:, None]
     vector = np.ones(inputs.shape[1])
