@@ -18,11 +18,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from benchmarks.enrol import HELD_OUT, read_recordings
 from benchmarks.quiet import lay_words
-from utils import audio, corpus, negatives, trained, voices
+from utils import audio, corpus, negatives, trained
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.labels import KEYWORDS, SILENCE
 from utils.nets import speech_embedding
-from utils.system import cli, files
+from utils.system import cli, espeak, files
 from utils.system.cli import hold_back_notes
 from utils.system.quiet import tf
 
@@ -62,8 +62,8 @@ def whiten(places, words):
 
 def speak_nonsense(rng, n_seconds):
     """Talk of no language by the built-in voices: int16."""
-    speech, pieces, n_samples = voices.Speech(), [], 0
-    speakers = voices.draw_speakers(300 + SPEAKERS)[300:]
+    speech, pieces, n_samples = espeak.Speech(), [], 0
+    speakers = espeak.draw_speakers(300 + SPEAKERS)[300:]
     while n_samples < n_seconds * SAMPLE_RATE:
         speaker = speakers[rng.integers(SPEAKERS)]
         text = " ".join("".join(rng.choice(SYLLABLES, rng.integers(1, 4))) for _ in range(8))
@@ -72,7 +72,7 @@ def speak_nonsense(rng, n_seconds):
         sound *= 10 ** (speaker["peak_db"] / 20) / np.abs(sound).max()
         pieces.append(sound + 10 ** (speaker["noise_db"] / 20) * rng.standard_normal(len(sound)))
         n_samples += len(sound)
-    return np.clip(np.round(np.concatenate(pieces) * 32768), -32768, 32767).astype(np.int16)
+    return audio.to_counts(np.concatenate(pieces))
 
 
 def cut(samples, n_clips, rng):

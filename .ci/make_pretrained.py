@@ -14,7 +14,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import datasets, export, models, recogniser, runs, trained, training, web
+from utils import datasets, export, models, recogniser, runs, trained, training
 from utils.nets import saved
 from utils.system import cli, files
 
@@ -29,7 +29,7 @@ Google's speech embedding, Apache License 2.0 (Lin et al. 2020, arXiv:2002.01322
 """
 KEPT = (trained.EMBEDDING, trained.NEGATIVES)  # of .ci/make_embedding.py, whichever network is beside them
 KIND = runs.KIND._replace(
-    names=(*runs.KIND.names, "README.md", web.FLOAT, trained.QUIET, *(path.name for path in KEPT))
+    names=(*runs.KIND.names, "README.md", trained.FLOAT, trained.QUIET, *(path.name for path in KEPT))
 )
 ROOT = Path(__file__).parents[1]
 
@@ -49,10 +49,10 @@ def main(arguments=None):
             shutil.copy(path, folder)
         saved.save_half(folder, model)
         # For browsers, of the same weights: where nothing was trained, nothing can be exported without TensorFlow.
-        export.export(folder, "float").replace(folder / web.FLOAT)
+        export.export(folder, "float").replace(folder / trained.FLOAT)
         files.remove(folder / "export")
         cv = datasets.open_store("data/main/preprocessed")["cv"]
-        said = [training.predict_labels(recogniser.load(path), cv) for path in (run, folder)]
+        said = [training.predict_all(recogniser.load(path), cv).argmax(axis=1) for path in (run, folder)]
         config = files.read_json(run / "config.json")
         flags = " ".join(f"--{name} {config[name]}" for name in ("recipe", "model", "epochs"))
         how = HOW.format(
@@ -64,7 +64,7 @@ def main(arguments=None):
         command += ["--noises", options.noises] if options.noises else []
         measured = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         files.write_json(folder / trained.QUIET, [json.loads(line) for line in measured.splitlines()])
-        card = export.make_card(folder, [folder / trained.HALF_WEIGHTS, folder / web.FLOAT])
+        card = export.make_card(folder, [folder / trained.HALF_WEIGHTS, folder / trained.FLOAT])
         files.write_text(folder / "README.md", card.rstrip("\n") + "\n" + how)
     print("".join(f"{path.name}: {path.stat().st_size:,} bytes\n" for path in sorted(trained.PRETRAINED.iterdir())))
 

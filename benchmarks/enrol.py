@@ -23,11 +23,12 @@ import numpy as np
 import scipy.stats
 
 from benchmarks import make_parser, quiet
-from utils import audio, corpus, enrol, evaluation, negatives, recogniser, stream, trained, voices
+from utils import audio, corpus, evaluation, negatives, recogniser, stream, trained
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.labels import SILENCE
 from utils.nets import taught
-from utils.system import cli
+from utils.system import cli, espeak
+from utils.system.takes import ClipError, cut_word
 
 # Words of which neither the embedding's last matrix nor, but for the two commands, the stored negatives know anything.
 HELD_OUT = ("bed", "cat", "eight", "five", "happy", "nine", "one", "zero", "stop", "yes")
@@ -77,8 +78,8 @@ def choose_pool(recordings, rng):
     for word in HELD_OUT:
         found = {}
         for row in rng.permutation(np.flatnonzero((recordings.words == word) & (recordings.sets == "train"))):
-            with contextlib.suppress(enrol.ClipError):
-                enrol.cut_word(recordings.clips[row])
+            with contextlib.suppress(ClipError):
+                cut_word(recordings.clips[row])
                 found.setdefault(recordings.speakers[row], row)
             if len(found) == max(TAKES):
                 break
@@ -140,7 +141,7 @@ def tell_apart_google(places, owners, tests):
 
 def speak_words(n_voices):
     """The ten words by so many built-in voices: int16 clips (10 * n_voices, 16000), word by word."""
-    rng, speech, speakers = np.random.default_rng(SEED), voices.Speech(), voices.draw_speakers(FIRST_VOICE + n_voices)
+    rng, speech, speakers = np.random.default_rng(SEED), espeak.Speech(), espeak.draw_speakers(FIRST_VOICE + n_voices)
     return np.concatenate(
         [say(speech, word, speaker, 1, rng) for word in HELD_OUT for speaker in speakers[FIRST_VOICE:]]
     )
@@ -171,7 +172,7 @@ def measure_voices_on_people(embedding, tests, truth, speakers):
             clips = speak(n_takes)
         except ModuleNotFoundError:
             continue
-        copies = [embedding(taught.make_copies(enrol.cut_word(clip))) for clip in clips]
+        copies = [embedding(taught.make_copies(cut_word(clip))) for clip in clips]
         right = tell_apart_ours(copies, np.repeat(np.arange(len(HELD_OUT)), n_takes), tests) == truth
         yield {
             "row": "ten words told apart",
@@ -280,7 +281,7 @@ def decode(heard, labels, words):
 
 def say(speech, word, speaker, n_takes, rng):
     """Clips of a word by a built-in voice, each a little other than the one before: int16 (n, 16000)."""
-    room, clips = voices._room(speaker, rng), []
+    room, clips = espeak.make_room(speaker["reverberation_s"], rng), []
     for _ in range(n_takes):
         changed = {
             **speaker,
@@ -288,13 +289,13 @@ def say(speech, word, speaker, n_takes, rng):
             "pitch": int(speaker["pitch"] + rng.integers(-6, 7)),
         }
         spoken = speech.say(word, changed, int(rng.integers(1, 2**31)))
-        clips.append(voices._clip(spoken, speech.sample_rate, changed, room, rng))
+        clips.append(espeak.make_clip(spoken, speech.sample_rate, changed, room, rng))
     return np.stack(clips)
 
 
 def find_voices(rng):
     """Words by built-in voices, each by one: (word, clips) each."""
-    speech, speakers = voices.Speech(), voices.draw_speakers(FIRST_VOICE + VOICES)[FIRST_VOICE:]
+    speech, speakers = espeak.Speech(), espeak.draw_speakers(FIRST_VOICE + VOICES)[FIRST_VOICE:]
     for word, speaker in zip(VOICE_WORDS, speakers):
         yield word, say(speech, word, speaker, AS_PEOPLE_DO + SAID, rng)
 
@@ -305,8 +306,8 @@ def find_people(recordings):
         names, counts = np.unique(recordings.speakers[recordings.words == word], return_counts=True)
         for name in names[counts >= AS_PEOPLE_DO][:PEOPLE]:
             clips = recordings.clips[(recordings.words == word) & (recordings.speakers == name)]
-            with contextlib.suppress(enrol.ClipError):
-                [enrol.cut_word(clip) for clip in clips]
+            with contextlib.suppress(ClipError):
+                [cut_word(clip) for clip in clips]
                 yield word, clips
 
 
@@ -315,7 +316,7 @@ def measure_own(who, said_by, n_takes, model, embedding):
     rng, n_heard, n_said, took = np.random.default_rng(SEED), 0, 0, []
     for word, clips in said_by:
         started = time.perf_counter()
-        copies = [embedding(taught.make_copies(enrol.cut_word(clip))) for clip in clips[:n_takes]]
+        copies = [embedding(taught.make_copies(cut_word(clip))) for clip in clips[:n_takes]]
         words = teach_one(word, copies, embedding)
         took.append(time.perf_counter() - started)
         noise = np.round(rng.normal(0, 10, (4, CLIP_SAMPLES))).astype(np.int16)
@@ -351,7 +352,7 @@ def main(arguments=None):
         show(row)
     pool = choose_pool(recordings, rng)
     owners = np.array([HELD_OUT.index(word) for word in recordings.words[pool]])
-    copies = np.stack([embedding(taught.make_copies(enrol.cut_word(recordings.clips[row]))) for row in pool])
+    copies = np.stack([embedding(taught.make_copies(cut_word(recordings.clips[row]))) for row in pool])
     in_set = recordings.sets == options.set
     held = np.flatnonzero(in_set & np.isin(recordings.words, HELD_OUT))
     others = rng.permutation(np.flatnonzero(in_set & ~np.isin(recordings.words, HELD_OUT)))[:OTHERS]

@@ -27,10 +27,10 @@ import scipy.stats
 
 from benchmarks import make_parser
 from benchmarks.streams import SNRS_DB, make_stream
-from utils import audio, corpus, datasets, evaluation, negatives, recogniser, stream, trained, voices
+from utils import audio, corpus, datasets, evaluation, negatives, recogniser, stream, trained
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.labels import SILENCE, UNKNOWN
-from utils.system import cli
+from utils.system import cli, espeak
 
 SEED = 1 + negatives.SEED
 MADE_CLIPS = 1000  # of each label
@@ -196,15 +196,15 @@ def lay_words(clips, rng):
             ramp = np.minimum(1, np.arange(len(word)) / 80)
             pieces += [word * np.minimum(ramp, ramp[::-1]), np.zeros(int(rng.uniform(*GAP_S) * SAMPLE_RATE))]
             n_samples += len(pieces[-1]) + len(pieces[-2])
-    return _to_counts(np.concatenate(pieces) + rng.normal(0, 3e-4, n_samples))
+    return audio.to_counts(np.concatenate(pieces) + rng.normal(0, 3e-4, n_samples))
 
 
 def speak(text, minutes, rng):
     """Sentences by the built-in voices, a few by each: int16 at 16 kHz."""
     import soxr
 
-    lines, speech, pieces, n_samples = text.strip().splitlines(), voices.Speech(), [], 0
-    speakers = itertools.cycle(voices.draw_speakers(FIRST_SPEAKER + 60)[FIRST_SPEAKER:])
+    lines, speech, pieces, n_samples = text.strip().splitlines(), espeak.Speech(), [], 0
+    speakers = itertools.cycle(espeak.draw_speakers(FIRST_SPEAKER + 60)[FIRST_SPEAKER:])
     while n_samples < minutes * 60 * SAMPLE_RATE:
         speaker = next(speakers)
         for index in rng.permutation(len(lines))[:5]:
@@ -214,11 +214,7 @@ def speak(text, minutes, rng):
             sound = np.pad(sound, (0, int(rng.uniform(*PAUSE_S) * SAMPLE_RATE)))
             pieces.append(sound + 10 ** (speaker["noise_db"] / 20) * rng.standard_normal(len(sound)))
             n_samples += len(sound)
-    return _to_counts(np.concatenate(pieces))
-
-
-def _to_counts(waveform):
-    return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
+    return audio.to_counts(np.concatenate(pieces))
 
 
 def answer(model, clips):

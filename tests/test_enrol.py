@@ -16,9 +16,9 @@ from benchmarks import enrol as measured
 from utils import audio, enrol, export, recogniser, trained, voices
 from utils.labels import LABELS, SILENCE, UNKNOWN
 from utils.nets import taught
-from utils.system import cli
+from utils.system import cli, espeak, takes
 
-SPEAKER = voices.draw_speakers(401)[-1]
+SPEAKER = espeak.draw_speakers(401)[-1]
 SAME = 0.02  # probabilities: the exported file has weights of 16 bits
 
 
@@ -29,7 +29,7 @@ def spoken(tmp_path_factory):
     rng = np.random.default_rng(0)
     for word in ("lights", "music"):
         (place / word).mkdir()
-        for number, clip in enumerate(measured.say(voices.Speech(), word, SPEAKER, 6, rng)):
+        for number, clip in enumerate(measured.say(espeak.Speech(), word, SPEAKER, 6, rng)):
             audio.write_wav(place / word / f"{number}.wav", clip)
     return place
 
@@ -65,10 +65,10 @@ def word(n_samples, at=4000, size=16_000):
 )
 def test_a_recording_that_teaches_nothing_is_told(samples, reason):
     if reason is None:
-        assert abs(len(enrol.cut_word(samples)) - 4000) <= 160
+        assert abs(len(takes.cut_word(samples)) - 4000) <= 160
         return
-    with pytest.raises(enrol.ClipError, match=reason):
-        enrol.cut_word(samples)
+    with pytest.raises(takes.ClipError, match=reason):
+        takes.cut_word(samples)
 
 
 def test_few_negatives_are_taken_for_a_word_and_its_copies_are():

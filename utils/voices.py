@@ -7,19 +7,10 @@ spoke these words, and a score on them says nothing about people.
     python -m utils.voices --words "lights, music"    any words: spoken, prepared, trained on and measured in one go
 """
 
-import contextlib
-import ctypes
-import hashlib
-import itertools
-import multiprocessing
 import os
-import shutil
-import signal
 import subprocess  # nosec B404 # our own commands
 import sys
-import tempfile
 import time
-from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -28,153 +19,14 @@ from utils import audio, sources
 from utils.labels import KEYWORDS, LABELS, OTHER_WORDS, SILENCE, label_of, parse_keywords
 from utils.system import cli, files
 from utils.system.cli import BadUse, CourseError
+from utils.system.espeak import NAME, PEAK, SEED, draw_speakers, speak, speak_block
 
 SPEAKERS = 100  # in train/audio, each says all thirty words once
 TEST_SPEAKERS = 30  # further ones, in test/audio
 TEST_CLIPS = 300
 EXAMPLE_SPEAKER = 156  # beyond the others; chosen because the network in pretrained/ understands every example
 NOISE_SECONDS = 64
-SEED = 220788
-NAME = "built-in voices"
 WORDS_SPEAKERS, WORDS_EPOCHS = 300, 40  # of words that are typed
-
-ACCENTS = ("en-us", "en-gb-x-rp", "en-gb-scotland", "en-029", "en-us-nyc", "en-gb-x-gbclan", "en-gb-x-gbcwmd")
-# The library's voice variants that sound like people; its robots, whispers and demons are left out.
-VARIANTS = (
-    *("Alex", "Alicia", "Andrea", "Andy", "Annie", "Denis", "Diogo", "Gene", "Gene2", "Henrique", "Hugo"),
-    *("Jacky", "Lee", "Marco", "Mario", "Michael", "Mike", "Mr serious", "Nguyen", "Reed", "adam", "anika"),
-    *("announcer", "antonio", "belinda", "benjamin", "boris", "caleb", "david", "ed", "edward", "f1", "f2"),
-    *("f3", "f4", "f5", "grandma", "grandpa", "ian", "iven", "john", "kaukovalta", "linda", "m1", "m2", "m3"),
-    *("m4", "m5", "m6", "m7", "m8", "marcelo", "max", "miguel", "norbert", "pablo", "paul", "pedro", "quincy"),
-    *("rob", "robert", "sandro", "shelby", "steph", "travis", "victor", "zac"),
-)
-# The library keeps state from one word to the next, so a block of speakers is always
-# spoken by a fresh process: the bytes do not depend on how many processes there are.
-BLOCK = 13
-
-_RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
-_SYNCHRONOUS, _UTF8 = 2, 1
-_RETURN_ERRORS = 0x8000  # instead of ending the process
-MAX_DATA_PATH = 140  # bytes; the library cuts names of folders at 160
-
-
-class Speech:
-    """The eSpeak NG library of the ``espeakng-loader`` wheel, called through ctypes."""
-
-    def __init__(self):
-        import espeakng_loader  # only the processes that speak load it
-
-        self._spare = None
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        data = self._shorten(espeakng_loader.get_data_path())
-        self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, _RETURN_ERRORS)
-        if self.sample_rate <= 0:
-            raise CourseError("eSpeak NG does not start: reinstall it (pip install -r req.txt)")
-        callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
-        self._pieces = []
-        self._callback = callback(self._receive)  # kept, or ctypes would free it
-        self._library.espeak_SetSynthCallback(self._callback)
-
-    def _shorten(self, folder):
-        """Name of the library's data, or of a link to it (a copy, where there are no links) that is short enough."""
-        # On Windows the library opens files by names in the system's code page.
-        encoding = "mbcs" if sys.platform == "win32" else "utf-8"
-        if len(folder.encode(encoding)) <= MAX_DATA_PATH:
-            return folder.encode(encoding)
-        self._spare = tempfile.TemporaryDirectory()
-        short = os.path.join(self._spare.name, "data")  # noqa: PTH118
-        try:
-            os.symlink(folder, short, target_is_directory=True)  # noqa: PTH211
-        except OSError:
-            shutil.copytree(folder, short)
-        return short.encode(encoding)
-
-    def close(self):
-        """Remove what was made to speak."""
-        if self._spare:
-            self._spare.cleanup()
-
-    def _receive(self, samples, n_samples, _events):
-        if samples and n_samples > 0:
-            self._pieces.append(np.ctypeslib.as_array(samples, (n_samples,)).copy())
-        return 0
-
-    def say(self, word, speaker, seed):
-        """Speak one word; int16 array at ``sample_rate``."""
-        self._pieces.clear()
-        self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
-        if self._library.espeak_SetVoiceByName(speaker["voice"].encode()) != 0:
-            raise CourseError(f"eSpeak NG has no voice {speaker['voice']}: reinstall it (pip install -r req.txt)")
-        for parameter, value in (
-            (_RATE, speaker["rate"]),
-            (_VOLUME, 100),
-            (_PITCH, speaker["pitch"]),
-            (_RANGE, speaker["range"]),
-        ):
-            self._library.espeak_SetParameter(parameter, value, 0)
-        text = word.encode() + b"\0"
-        self._library.espeak_Synth(text, len(text), 0, 0, 0, _UTF8, None, None)
-        return np.concatenate(self._pieces)
-
-
-def draw_speakers(n_speakers, seed=SEED):
-    """Speakers: voice variant x accent x rate x pitch x loudness x room, each with an 8-hex id."""
-    rng = np.random.default_rng(seed)
-    pairs = list(itertools.product(VARIANTS, ACCENTS))
-    rng.shuffle(pairs)
-    speakers = []
-    for number in range(n_speakers):
-        variant, accent = pairs[number % len(pairs)]
-        speakers.append(
-            {
-                "id": hashlib.sha256(f"{seed} {number}".encode()).hexdigest()[:8],
-                "number": number,
-                "voice": f"{accent}+{variant}",
-                "rate": int(rng.integers(140, 220)),  # words a minute
-                "pitch": int(rng.integers(25, 75)),
-                "range": int(rng.integers(30, 70)),
-                "peak_db": float(rng.uniform(-18, -3)),  # of full scale
-                "noise_db": float(rng.uniform(-65, -45)),  # of full scale
-                "reverberation_s": float(rng.uniform(0.03, 0.15)),
-            }
-        )
-    return speakers
-
-
-def _room(speaker, rng):
-    """Impulse response of a small room: the direct sound, then noise that dies away."""
-    times = np.arange(int(speaker["reverberation_s"] * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
-    response = 0.04 * rng.standard_normal(len(times)) * 10 ** (-3 * times / speaker["reverberation_s"])
-    response[0] = 1.0
-    return response
-
-
-def _clip(spoken, sample_rate, speaker, room, rng):
-    """One second, int16: the word at a random place, in its room, with its noise floor."""
-    import soxr
-
-    loud = np.flatnonzero(np.abs(spoken.astype(np.int32)) > 200)
-    word = spoken[loud[0] : loud[-1] + 1].astype(np.float32)
-    word = np.convolve(soxr.resample(word, sample_rate, audio.SAMPLE_RATE), room)[: audio.CLIP_SAMPLES]
-    word *= 10 ** ((speaker["peak_db"] + rng.uniform(-2, 2)) / 20) / np.abs(word).max()
-    clip = 10 ** (speaker["noise_db"] / 20) * rng.standard_normal(audio.CLIP_SAMPLES)
-    start = rng.integers(0, audio.CLIP_SAMPLES - len(word) + 1)
-    clip[start : start + len(word)] += word
-    return np.clip(np.round(clip * 32767), -32768, 32767).astype(np.int16)
-
-
-def _speak_block(job):
-    """Write the clips of a block of speakers; runs in a process of its own."""
-    folder, speakers, seed = job
-    with contextlib.closing(Speech()) as speech:
-        for speaker in speakers:
-            rng = np.random.default_rng([seed, speaker["number"]])
-            room = _room(speaker, rng)
-            for word in speaker["words"]:
-                spoken = speech.say(word, speaker, int(rng.integers(1, 2**31)))
-                path = Path(folder) / word / f"{speaker['id']}_nohash_0.wav"
-                audio.write_wav(path, _clip(spoken, speech.sample_rate, speaker, room, rng))
-    return sum(len(speaker["words"]) for speaker in speakers)
 
 
 def _colored_noise(rng, n_samples, slope):
@@ -208,27 +60,15 @@ def make_noises(rng, seconds=NOISE_SECONDS):
     }
     # Levels as far apart as those of real background recordings.
     return {
-        name: np.round(sound / np.abs(sound).max() * 32767 * 10 ** (rng.uniform(-30, -8) / 20)).astype(np.int16)
+        name: audio.to_counts(sound / np.abs(sound).max() * PEAK * 10 ** (rng.uniform(-30, -8) / 20))
         for name, sound in noises.items()
     }
 
 
-def _lists(speakers, words):
-    """About a tenth of the speakers for validation, a tenth for testing, in Kaggle's form."""
-    tenth = max(1, len(speakers) // 10)
-    chosen = {"validation": speakers[:tenth], "testing": speakers[tenth : 2 * tenth]}
-    return {
-        name: sorted(f"{word}/{speaker['id']}_nohash_0.wav" for speaker in group for word in words)
-        for name, group in chosen.items()
-    }
-
-
-def _make_test(raw, spoken, noises, n_clips, rng):
+def _make_test(raw, spoken, sounds, n_clips, rng):
     """Make ``test/audio`` of the further speakers' clips and of silences."""
-    n_silence = n_clips // len(LABELS)
     clips = [(path, label_of(path.parent.name)) for path in sorted(spoken.rglob("*.wav"))]
-    sounds = list(noises.values())
-    for number in range(n_silence):
+    for number in range(n_clips // len(LABELS)):
         sound = sounds[number % len(sounds)]
         start = rng.integers(0, len(sound) - audio.CLIP_SAMPLES)
         path = spoken / f"{number}.wav"
@@ -244,23 +84,16 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
     Parameters
     ----------
     raw : str or Path
-        Gets ``train/audio``, the two lists, ``test/audio``, ``sample_submission.csv`` and
-        ``voices_solution.csv`` (the truth of ``test/audio``).
+        Gets all that Kaggle's archives hold, and ``voices_solution.csv``, the truth of ``test/audio``.
     n_speakers : int, at least 3
-        Speakers in ``train/audio``; each says the thirty words once.
+        In ``train/audio``; each says the thirty words once.
     n_test_clips : int, at least 12
-        Clips in ``test/audio``, all twelve labels alike, by further speakers.
-    seed : int
+        In ``test/audio``, all twelve labels alike, by further speakers.
 
     Returns
     -------
     bool
-        False if exactly these voices were there already.
-
-    Raises
-    ------
-    CourseError
-        If ``raw`` holds something else.
+        False if exactly these voices were there already; something else there is a CourseError.
     """
     raw = Path(raw)
     settings = {"speakers": n_speakers, "test_clips": n_test_clips, "seed": seed, "version": 1}
@@ -273,27 +106,35 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
             f"{raw} already holds {what}: move it away to make the {NAME} (an archive that you have downloaded is "
             "unpacked by python -m utils.sources archive PATH)"
         )
-    files.require_space(raw, 40_000 * (30 * n_speakers + n_test_clips) + 20e6)
-
     rng = np.random.default_rng([seed, 1])
     words = (*KEYWORDS, *OTHER_WORDS)
     speakers = [{**s, "words": words} for s in draw_speakers(n_speakers + min(TEST_SPEAKERS, n_test_clips), seed)]
     training, testing = speakers[:n_speakers], speakers[n_speakers:]
     _deal_test_words(testing, n_test_clips, rng)
     with files.new_folder(raw, files.NOTHING) as work:
-        train, spoken = work / "train" / "audio", work / "spoken"
-        for folder, word in itertools.product((train, spoken), words):
-            (folder / word).mkdir(parents=True)
-        noises = make_noises(rng)
-        (train / "_background_noise_").mkdir()
-        for name, sound in noises.items():
-            audio.write_wav(train / "_background_noise_" / f"{name}.wav", sound)
-        _speak([(train, training), (spoken, testing)], seed)
-        for name, lines in _lists(training, words).items():
-            files.write_text(work / "train" / f"{name}_list.txt", "\n".join(lines) + "\n")
-        _make_test(work, spoken, noises, n_test_clips, rng)
+        noises, spoken = make_noises(rng), work / "spoken"
+        _make_train(work, training, noises, seed, [(spoken, testing)])
+        _make_test(work, spoken, list(noises.values()), n_test_clips, rng)
         files.write_json(work / "source.json", {"name": NAME, "parts": {}, "voices": settings})
     return True
+
+
+def _make_train(work, speakers, noises, seed, further=()):
+    """Make ``train``, with its two lists; ``further``, (folder, speakers) each, are spoken besides."""
+    train = work / "train" / "audio"
+    groups = [(train, speakers), *further]
+    for folder, group in groups:
+        for word in {word for speaker in group for word in speaker["words"]}:
+            (folder / word).mkdir(parents=True)
+    (train / "_background_noise_").mkdir()
+    for name, sound in noises.items():
+        audio.write_wav(train / "_background_noise_" / f"{name}.wav", sound)
+    speak(groups, seed)
+    # As in Kaggle's, about a tenth of the speakers is for validation, and a tenth for testing.
+    tenth = max(1, len(speakers) // 10)
+    for name, group in (("validation", speakers[:tenth]), ("testing", speakers[tenth : 2 * tenth])):
+        lines = sorted(f"{word}/{speaker['id']}_nohash_0.wav\n" for speaker in group for word in speaker["words"])
+        files.write_text(work / "train" / f"{name}_list.txt", "".join(lines))
 
 
 def near_misses(word):
@@ -320,10 +161,11 @@ def make_words(raw, words, n_speakers=WORDS_SPEAKERS, seed=SEED):
         Each says the words, and some of what is none.
     seed : int
 
-    Raises
-    ------
-    CourseError
-        If ``raw`` holds something else, or a voice has no sound for a word.
+    Returns
+    -------
+    bool
+        False if exactly these words were there already; something else there, or a voice that has no sound for a
+        word, is a CourseError.
     """
     settings = {"words": list(words), "speakers": n_speakers, "seed": seed, "version": 1}
     if next(files.list_paths(Path(raw)), None):
@@ -338,17 +180,7 @@ def make_words(raw, words, n_speakers=WORDS_SPEAKERS, seed=SEED):
         chosen = [*rng.choice(list(near), min(len(near), 4), replace=False), *rng.choice(others, 3, replace=False)]
         speaker["words"] = [*words, *map(str, chosen)]
     with files.new_folder(raw, files.NOTHING) as work:
-        train = work / "train" / "audio"
-        for word in {word for speaker in speakers for word in speaker["words"]}:
-            (train / word).mkdir(parents=True)
-        (train / "_background_noise_").mkdir()
-        for name, sound in make_noises(rng).items():
-            audio.write_wav(train / "_background_noise_" / f"{name}.wav", sound)
-        _speak([(train, speakers)], seed)
-        tenth = max(1, n_speakers // 10)
-        for name, group in (("validation", speakers[:tenth]), ("testing", speakers[tenth : 2 * tenth])):
-            lines = sorted(f"{word}/{speaker['id']}_nohash_0.wav" for speaker in group for word in speaker["words"])
-            files.write_text(work / "train" / f"{name}_list.txt", "\n".join(lines) + "\n")
+        _make_train(work, speakers, make_noises(rng), seed)
         files.write_json(work / "source.json", {"name": NAME, "parts": {}, "voices": settings})
     return True
 
@@ -372,7 +204,8 @@ def learn_words(words, raw, logrun, seed=SEED):
             if done.returncode:
                 raise CourseError(f"the words could not be {name}: see above")
         print(f"{name} after {(time.perf_counter() - started) / 60:.1f} minutes", flush=True)
-    print(f"python predict.py --model runs/{logrun} --listen hears {' and '.join(words)}")
+    run = Path("runs", logrun)
+    cli.tell_result(run, f"hears {' and '.join(words)}", "predict.py", "--model", run, "--listen")
 
 
 def make_examples(folder, words, seed=SEED):
@@ -381,7 +214,7 @@ def make_examples(folder, words, seed=SEED):
     paths = [Path(folder) / word / f"{speaker['id']}_nohash_0.wav" for word in words]
     for path in paths:
         path.parent.mkdir(parents=True, exist_ok=True)
-    _speak_block((folder, [{**speaker, "words": words}], seed))
+    speak_block((folder, [{**speaker, "words": words}], seed))
     return paths
 
 
@@ -395,40 +228,6 @@ def _deal_test_words(speakers, n_clips, rng):
         hand.add(KEYWORDS[turn] if turn < len(KEYWORDS) else str(rng.choice(others)))
     for speaker, hand in zip(speakers, hands):
         speaker["words"] = sorted(hand)
-
-
-def _speak(groups, seed):
-    jobs = [
-        (str(folder), speakers[start : start + BLOCK], seed)
-        for folder, speakers in groups
-        for start in range(0, len(speakers), BLOCK)
-    ]
-    total = sum(len(speaker["words"]) for _, speakers, _ in jobs for speaker in speakers)
-    pool = ProcessPoolExecutor(
-        min(os.cpu_count() or 1, len(jobs)), multiprocessing.get_context("spawn"), max_tasks_per_child=1
-    )
-    with pool, cli.progress(total=total, desc=f"making the {NAME}", unit="clip") as bar:
-        try:
-            with _interrupts_held():
-                counts = pool.map(_speak_block, jobs)
-            for n_clips in counts:
-                bar.update(n_clips)
-        except KeyboardInterrupt:
-            pool.shutdown(cancel_futures=True)  # or all would be spoken first
-            raise
-
-
-@contextlib.contextmanager
-def _interrupts_held():
-    """Let Ctrl-C, which all processes get, pass by those that are begun here: they end with their block of speakers."""
-    if not hasattr(signal, "pthread_sigmask"):  # Windows
-        yield
-        return
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def main(arguments=None):
@@ -451,7 +250,9 @@ def main(arguments=None):
     if options.speakers < 3:
         parser.error("--speakers: at least 3, one each for training, validation and testing")
     new = make_voices(options.raw, options.speakers, seed=options.seed)
-    print(f"{options.raw}: {NAME}, {options.speakers} speakers" + ("" if new else ", nothing to do"))
+    made = f"{NAME}, {options.speakers} speakers" + ("" if new else ", nothing to do")
+    then = () if options.raw == "data/raw" else ("--raw", options.raw)
+    cli.tell_result(options.raw, made, "-m", "utils.prepare", *then)
     return 0
 
 

@@ -8,7 +8,7 @@ as much between recordings of one word.
 
 import numpy as np
 
-from utils import features
+from utils import audio, features
 from utils.system.quiet import tf
 
 PAD = 6400  # zeros before and after a second, so that it matters little where in it the word is
@@ -22,7 +22,7 @@ N_CONVOLUTIONS = 20
 
 def mel_decibels(waveforms):
     """Mel spectrograms (n, n_frames, 32) as that network takes them: decibels of int16 power, / 10 + 2."""
-    counts = tf.pad(waveforms * 32768.0, ((0, 0), (PAD, PAD)))
+    counts = tf.pad(waveforms * audio.FULL_SCALE, ((0, 0), (PAD, PAD)))
     frames = tf.signal.frame(counts, N_FFT, HOP)
     window = np.pad(features.hann_window(FRAME), (N_FFT - FRAME) // 2)
     power = tf.square(tf.abs(tf.signal.rfft(frames * window, [N_FFT])))

@@ -78,7 +78,7 @@ def make_copies(word):
     Parameters
     ----------
     word : int16 array, shape (at most 16000,)
-        What was said, cut out: see :func:`utils.stream.find_word`.
+        What was said, cut out: see :func:`utils.system.takes.cut_word`.
     """
     rng = np.random.default_rng(SEED)
     word = audio.to_waveform(word)
