@@ -7,14 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from utils import audio, trained
-from utils.nets import exported
+from utils.nets import exported, taught
 from utils.system.cli import CourseError
 
 
 class Recogniser:
     """What recognises: waveforms to probabilities, and the ``labels`` these are of.
 
-    ``folder`` is the run, ``path`` the model in it, ``model`` what was read: saved.Network or exported.LiteFile.
+    ``folder`` is the run, ``path`` the model in it, ``model`` what was read: saved.Network, taught.Taught or
+    exported.LiteFile.
     """
 
     def __init__(self, folder, path, labels, model):
@@ -57,6 +58,8 @@ def load(source=None, exported_first=False):
         raise trained.no_model(folder)
     if path.suffix == ".tflite":
         return Recogniser(folder, path, labels, exported.LiteFile(path))
+    if path.name == trained.TAUGHT:
+        return Recogniser(folder, path, labels, taught.read(folder))
     try:
         from utils.nets import saved  # TensorFlow takes seconds to import
     except ModuleNotFoundError as error:
