@@ -60,7 +60,7 @@ class Run:
 
     Attributes
     ----------
-    final, work, board : Path
+    final, work, curves : Path
         The run when it has ended, until then, and its curves for TensorBoard.
     epoch, step, seconds : int, int, float
         How far it has come.

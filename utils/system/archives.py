@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import os
 import shutil
 import stat
 import tarfile
@@ -70,7 +71,8 @@ def extract(archive, target):
     except CourseError:
         raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise CourseError(f"{archive.name}: {error.filename} is already there: name another folder") from error
+        name = os.path.relpath(error.filename, target)
+        raise CourseError(f"{archive.name}: {name} is already there, perhaps from itself: pack it anew") from error
     except RuntimeError as error:  # encrypted, or packed in an unknown way
         raise CourseError(f"{archive.name} is not supported ({_tell(error)}): pack it as a plain zip") from error
     except Exception as error:  # the libraries raise many types for a broken archive, OSError without number too
