@@ -277,8 +277,12 @@ def main(arguments=None):
             print("seconds,label,probability")
         return hear_file(recogniser, options.stream, form) if job == "stream" else hear_microphone(recogniser, form)
     if job == "submission":
-        with files.owned(options.submission):
-            unread = write_submission(options.submission, recogniser, paths)
+        try:
+            with files.owned(options.submission):
+                unread = write_submission(options.submission, recogniser, paths)
+        except OSError as error:  # that of a full disk does not say where
+            error.filename = error.filename or options.submission
+            raise
     else:
         unread = print_answers(recogniser, paths, options.said, form)
     if unread:

@@ -215,7 +215,8 @@ class Run:
         except (OSError, tf.errors.OpError) as error:
             if not any(os.strerror(number) in str(error) for number in NO_SPACE):
                 raise
-            raise CourseError(f"{self.work}: the disk is full: free some space, then go on with --resume") from error
+            place = self.work.absolute()
+            raise CourseError(f"{place}: the disk is full: free some space, then go on with --resume") from error
 
     def load_best(self, variables):
         """Set the variables of a network of this kind to those of the best epoch."""
