@@ -34,9 +34,8 @@ KIND = files.Kind(
         # Of earlier versions.
         *(f"{place}/{name}" for place in ("best", "last") for name in ("checkpoint", "ckpt-*", "*.weights.h5")),
         "last/checkpoint.json",
-        *("export/README.md", "export/model_float.tflite", "export/model_int8.tflite", "export/model.onnx"),
-        *(f"export/web/{name}" for name in web.KIND.names),
-        *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in trained.SAVED_MODEL),
+        *(f"saved_model/{name}" for name in trained.SAVED_MODEL),
+        *(f"export/{name}" for name in web.EXPORTED),
     ),
 )
 CURVES = files.Kind("the curves of a run", None, None, board.FILES)
