@@ -50,6 +50,7 @@ NETWORKS = {
     "tc_resnet8": Entry("tc_resnet", {"channels": (16, 24, 32, 48)}, 66e3, 1.5e6),
     "tc_resnet14": Entry("tc_resnet", {"channels": (16, 24, 24, 32, 32, 48, 48)}, 137e3, 3.05e6),
     "resnet10": Entry("resnet", {"channels": (16, 16, 32, 64, 96)}, note="ours: a narrow ResNet-10"),
+    "resnet10_s": Entry("resnet", {"channels": (16, 16, 24, 40, 56)}, note="ours: narrower still"),
     "ds_cnn_s": Entry("ds_cnn", _S, None, 2.7e6, _HELLO),
     "ds_cnn_l": Entry("ds_cnn", _L, None, 28.45e6, _HELLO),
     "bc_resnet_1": Entry("bc_resnet", {"tau": 1}, 9.2e3, 3.1e6, _BC),
