@@ -47,6 +47,10 @@ NETWORKS = {
         lambda n_labels: architectures.tc_resnet(n_labels, **architectures.TC_RESNET8_12),
         note="ours: TC-ResNet8, 1.2 times as wide",
     ),
+    "tc_resnet8_1.2_causal": Entry(
+        lambda n_labels: architectures.tc_resnet(n_labels, **architectures.TC_RESNET8_12, causal=True),
+        note="ours: the same for streams, which hears nothing of what follows",
+    ),
     "tc_resnet8": Entry(lambda n_labels: architectures.tc_resnet(n_labels, (16, 24, 32, 48)), 66e3, 1.5e6),
     "tc_resnet14": Entry(
         lambda n_labels: architectures.tc_resnet(n_labels, (16, 24, 24, 32, 32, 48, 48)), 137e3, 3.05e6

@@ -36,6 +36,16 @@ class Recogniser:
         """Probabilities (n, n_labels) of log-mel spectrograms (n, 98, 40): a function, None where there is none."""
         return self.model.from_log_mel
 
+    @property
+    def listen(self):
+        """What begins to listen, see :meth:`live.StreamFile.listen`; None where the network keeps no state."""
+        return getattr(self.model, "listen", None)
+
+    @property
+    def step_s(self):
+        """Seconds of a step of a network that keeps state, None of others."""
+        return getattr(self.model, "step_s", None)
+
     @functools.cached_property
     def fingerprint(self):
         """Twelve hex digits that name the model's files and labels."""
@@ -74,7 +84,7 @@ def load(source=None, exported_first=False):
     if path is None:
         raise trained.no_model(folder)
     if trained.is_exported(path):
-        return Recogniser(folder, Path(path), labels, exported.LiteFile(path))
+        return Recogniser(folder, Path(path), labels, exported.open_lite(path))
     try:
         from utils.nets import saved  # TensorFlow takes seconds to import
     except ModuleNotFoundError as error:

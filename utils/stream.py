@@ -56,6 +56,8 @@ class Decoder:
     ----------
     labels : sequence of str
     rule : Rule
+    step_s : float
+        Seconds from one step to the next.
 
     Attributes
     ----------
@@ -64,11 +66,11 @@ class Decoder:
         Averaged, of the last step.
     """
 
-    def __init__(self, labels, rule=Rule()):
-        self.labels, self._rule = labels, rule
+    def __init__(self, labels, rule=Rule(), step_s=STEP_S):
+        self.labels, self._rule, self._step_s = labels, rule, step_s
         self._keywords = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
         self._unknown = [i for i, label in enumerate(labels) if label == UNKNOWN]
-        self._n_smoothed, self._n_veto = (max(1, round(of / STEP_S)) for of in (rule.smoothing_s, rule.veto_s))
+        self._n_smoothed, self._n_veto = (max(1, round(of / step_s)) for of in (rule.smoothing_s, rule.veto_s))
         self._recent = np.zeros((max(self._n_smoothed, self._n_veto) - 1, len(labels)), np.float32)
         self._step, self._deaf_until = 0, 0
         self._last_sure, self._said = 0, None  # step, and the word that has stayed sure since it was heard
@@ -106,8 +108,8 @@ class Decoder:
             if step >= self._deaf_until and best[i] != self._said:
                 # The first window is the second without sound that goes ahead.
                 peak = each[i : i + self._n_smoothed, best[i]].max()
-                found.append(Detection(float(step * STEP_S), self.labels[best[i]], float(peak)))
-                self._deaf_until, self._said = step + self._rule.refractory_s / STEP_S, best[i]
+                found.append(Detection(float(step * self._step_s), self.labels[best[i]], float(peak)))
+                self._deaf_until, self._said = step + self._rule.refractory_s / self._step_s, best[i]
         return found
 
 
@@ -135,9 +137,11 @@ class Stream:
 
     def __init__(self, recogniser, rule=Rule()):
         self._recogniser = recogniser
-        self.decoder = Decoder(recogniser.labels, rule)
+        # A network that keeps state hears each step once, and others the last second anew.
+        self._live = recogniser.listen and recogniser.listen()
+        self.decoder = Decoder(recogniser.labels, rule, recogniser.step_s or STEP_S)
         # A second without sound goes ahead, so that the first word is heard like any other.
-        self._samples = np.zeros(CLIP_SAMPLES, np.int16)
+        self._samples = np.zeros(0 if self._live else CLIP_SAMPLES, np.int16)
         self._frames = np.empty((0, N_MELS), np.float32)
 
     def feed(self, samples):
@@ -166,11 +170,20 @@ class Stream:
         most = STEPS_AT_ONCE * STEP_SAMPLES
         for start in range(0, len(samples), most):
             whole = np.concatenate([self._samples, samples[start : start + most]])
+            if self._live:
+                yield self._live(self._whole_steps(whole))
+                continue
             # A network that takes waveforms alone, such as an exported file, hears each second anew.
             from_log_mel = self._recogniser.from_log_mel
             windows = self._spectrograms(whole) if from_log_mel else self._seconds(whole)
             if len(windows):
                 yield (from_log_mel or self._recogniser)(windows)
+
+    def _whole_steps(self, samples):
+        """Samples of steps of a network that keeps state."""
+        n_samples = len(samples) - len(samples) % self._recogniser.model.step_samples
+        self._samples = samples[n_samples:]
+        return samples[:n_samples]
 
     def _seconds(self, samples):
         """Waveforms (n_steps, 16000) that have become whole."""
