@@ -3,6 +3,7 @@
     python -m utils.export runs/latest --to int8              RUN/export/model_int8.tflite
     python -m utils.export runs/latest --to float int8 onnx saved_model
     python -m utils.export runs/latest --to int8 --check prize
+    python -m utils.export runs/latest --to stream        RUN/export/model_stream.tflite: it keeps state, a step at a time
     python -m utils.export runs/latest --to web           RUN/export/web/: a page to give away, network and all
 
 Each file takes a waveform (float32 in [-1, 1), shape [16000, 1]; a SavedModel any number of them, [n, 16000]) and gives
@@ -28,13 +29,15 @@ from utils.system.cli import BadUse, CourseError, hold_back_notes
 NAMES = {
     "float": "model_float.tflite",
     "int8": "model_int8.tflite",
+    "stream": "model_stream.tflite",
+    "stream_int8": "model_stream_int8.tflite",
     "onnx": "model.onnx",
     "saved_model": "saved_model",
     "web": "web",
 }
 SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, runs.SAVED_MODEL)
 FOLDERS = {"saved_model": SAVED_MODEL, "web": web.KIND}
-MARKS = {"float": b"TFL3", "int8": b"TFL3", "onnx": b"tf2onnx"}  # near the beginning of each such file
+MARKS = {**dict.fromkeys(("float", "int8", "stream", "stream_int8"), b"TFL3"), "onnx": b"tf2onnx"}  # near the beginning of each such file
 HEAD_BYTES = 64
 SPACE_SPARE = 3e6  # bytes, for the graph in a SavedModel
 CALIBRATION_CLIPS = 512  # of the training set
@@ -73,12 +76,14 @@ def export(run, kind, data="data/main/preprocessed"):
         if not web.find_float(run):
             export(run, "float")
         return web.write_site(path, run)
-    clips = calibration_clips(open_sets(data, run, labels)["train"]) if kind == "int8" else None
+    sets = open_sets(data, run, labels) if kind in ("int8", "stream", "stream_int8") else {}
+    clips = calibration_clips(sets["train"]) if kind.endswith("int8") else None
+    chosen_on = _read_set(sets["cv"]) if kind.startswith("stream") else None
     files.require_space(path, 3 * _size(Path(run)) + SPACE_SPARE)
     # Converters leak memory and talk on the error stream: each runs in a process of its own.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
-            pool.submit(_convert, str(run), kind, path, clips).result()
+            pool.submit(_convert, str(run), kind, path, clips, chosen_on).result()
         except BrokenProcessPool as error:
             raise CourseError(f"{run}: its conversion to {kind} ended early, perhaps for lack of memory") from error
     return path
@@ -113,13 +118,18 @@ def calibration_clips(train):
     return audio.to_waveform(np.concatenate([rows for rows, _ in train.only(keep).blocks()]))
 
 
-def _convert(run, kind, path, clips):
+def _read_set(clip_set):
+    """Clips (n, 16000) and label indices (n,) of a set."""
+    return np.concatenate([rows for rows, _ in clip_set.blocks()]), clip_set.y.argmax(axis=1)
+
+
+def _convert(run, kind, path, clips, chosen_on):
     """In a process of its own."""
     with files.owned(path):
-        _write(run, kind, path, clips)
+        _write(run, kind, path, clips, chosen_on)
 
 
-def _write(run, kind, path, clips):
+def _write(run, kind, path, clips, chosen_on):
     from utils import recogniser
     from utils.system.quiet import tf
 
@@ -134,7 +144,9 @@ def _write(run, kind, path, clips):
 
     one_clip = tf.TensorSpec((CLIP_SAMPLES, 1), tf.float32, name="waveform")
     with hold_back_notes():
-        if kind == "onnx":
+        if kind.startswith("stream"):
+            content = _to_stream(model, clips, chosen_on)
+        elif kind == "onnx":
             content = _to_onnx(recognise, one_clip, tf)
         else:
             content = _to_litert(tf.function(recognise).get_concrete_function(one_clip), clips, tf)
@@ -155,6 +167,15 @@ def _save_model(model, folder, tf):
 
     exported = Exported()
     tf.saved_model.save(exported, folder, signatures=exported.recognise)
+
+
+def _to_stream(model, clips, chosen_on):
+    from utils import models
+    from utils.nets import small
+
+    network = models.learning_part(getattr(model.logits, "func", None))
+    module = small.make_module(network, small.choose_mean(network, *chosen_on))
+    return small.to_float(module) if clips is None else small.to_int8(module, small.cut(module, clips), _front_end)
 
 
 def _to_onnx(recognise, one_clip, tf):
@@ -359,7 +380,7 @@ def main(arguments=None):
     for kind in dict.fromkeys(options.to):
         path = export(run, kind, options.path_to_data)
         print(f"{path}: {_size(path):,} bytes")
-        if options.check and path.suffix == ".tflite":
+        if options.check and kind in ("float", "int8"):
             lines, holds = check_prize(run, path, options.path_to_data)
             print("\n".join(f"  {line}" for line in lines))
             all_hold &= holds

@@ -1,15 +1,39 @@
 """Streaming networks as LiteRT files that are given their state and give it back, in float32 and in eight bits."""
 
 import numpy as np
-from ai_edge_litert.interpreter import Interpreter
 
+from utils import audio, features
+from utils.audio import SAMPLE_RATE
 from utils.nets import streaming
-from utils.nets.frames import FRAME_LENGTH, HOP_LENGTH, N_MELS
+from utils.nets.frames import FRAME_LENGTH, HOP_LENGTH, N_FRAMES, N_MELS
 from utils.nets.frontend import log_mel
 from utils.nets.live import Session
 from utils.system.quiet import tf
 
+MEANS = range(3, 21)  # steps of the running mean that are tried
 OVERLAP = FRAME_LENGTH - HOP_LENGTH  # samples of before that the first frame of a step needs
+
+
+def choose_mean(network, clips, labels):
+    """Steps over which the running mean of a stream's answers is right most often; of as good ones the fewest.
+
+    Parameters
+    ----------
+    network : keras.Model
+    clips : int16 array, shape (n, 16000)
+        Of the validation set. Each is heard after a second of silence and before another.
+    labels : int array, shape (n,)
+        What they are.
+    """
+    form = streaming.make_streaming(network, len(clips))
+    silence = np.zeros((len(clips), SAMPLE_RATE), np.int16)
+    log_mel = features.log_mel_frames(audio.to_waveform(np.concatenate([silence, clips, silence], 1)))
+    last = 2 * N_FRAMES + form.delay
+    first = last % form.n_frames
+    hear = tf.function(lambda frames: form.model(frames, training=False))
+    logits = [hear(log_mel[:, at : at + form.n_frames]) for at in range(first, last, form.n_frames)]
+    right = {n: np.mean(np.mean(logits[-n:], axis=0).argmax(axis=1) == labels) for n in MEANS}
+    return max(MEANS, key=right.get)
 
 
 def make_module(network, n_mean, front_end=True):
@@ -57,6 +81,7 @@ def make_module(network, n_mean, front_end=True):
         return outputs | dict(zip(names, [answers[:, 1:], *states, *kept]))
 
     module = tf.Module()
+    module.n_frames = form.n_frames
     signature = {name: tf.TensorSpec(shape, tf.float32, name=name) for name, shape in specs.items()}
     module.hear = tf.function(hear)
     module.concrete = module.hear.get_concrete_function(**signature)
@@ -66,6 +91,12 @@ def make_module(network, n_mean, front_end=True):
 def make_converter(module):
     """TensorFlow's converter of a module to a LiteRT file."""
     return tf.lite.TFLiteConverter.from_concrete_functions([module.concrete], module)
+
+
+def cut(module, clips):
+    """Clips (n, 16000) laid end to end, in steps of a module that takes sound."""
+    n_samples = module.n_frames * HOP_LENGTH
+    return clips.reshape(-1)[: clips.size // n_samples * n_samples].reshape(-1, 1, n_samples)
 
 
 def to_float(module):

@@ -215,6 +215,13 @@ class _Converter:
         lag = self._lags[x] - pads[0][0]
         # So many frames of before that the convolution meets the same frames as in the network for one second.
         n_before = next(n for n in range(reaches[0] - strides[0], reaches[0]) if (n + lag) % strides[0] == 0)
+        if max(sizes) == 1:
+            # Frames are left out after it, not before: TensorFlow's converter would leave it out of eight bits.
+            y = self._copy(layer, strides=1)(x)
+            if max(strides) > 1:
+                y = y[(slice(None), slice(-n_before, None, strides[0]), *(slice(None, None, n) for n in strides[1:]))]
+            self._lags[y] = (n_before + lag) // strides[0]
+            return y
         if n_before > 0:
             x = RingBuffer(n_before)(x)
         elif n_before < 0:
