@@ -3,7 +3,8 @@
     python -m utils.export runs/latest --to int8              RUN/export/model_int8.tflite
     python -m utils.export runs/latest --to float int8 onnx saved_model
     python -m utils.export runs/latest --to int8 --check prize
-    python -m utils.export runs/latest --to stream        RUN/export/model_stream.tflite: it keeps state, a step at a time
+    python -m utils.export runs/latest --to stream        RUN/export/model_stream.tflite: keeps state, hears in steps
+    python -m utils.export runs/latest --to micro         RUN/export/micro/: C, sketches, a report for tflite-micro
     python -m utils.export runs/latest --to web           RUN/export/web/: a page to give away, network and all
 
 Each file takes a waveform (float32 in [-1, 1), shape [16000, 1]; a SavedModel any number of them, [n, 16000]) and gives
@@ -31,13 +32,25 @@ NAMES = {
     "int8": "model_int8.tflite",
     "stream": "model_stream.tflite",
     "stream_int8": "model_stream_int8.tflite",
+    "micro": "micro",
     "onnx": "model.onnx",
     "saved_model": "saved_model",
     "web": "web",
 }
 SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, runs.SAVED_MODEL)
-FOLDERS = {"saved_model": SAVED_MODEL, "web": web.KIND}
-MARKS = {**dict.fromkeys(("float", "int8", "stream", "stream_int8"), b"TFL3"), "onnx": b"tf2onnx"}  # near the beginning of each such file
+MICRO = files.Kind(
+    "a folder for microcontrollers",
+    "model.h",
+    None,
+    (*("*.c", "*.h", "*.tflite", "README.md", "labels.txt", "report.json"), "arduino/*", "esp_idf/*"),
+)
+FOLDERS = {"saved_model": SAVED_MODEL, "web": web.KIND, "micro": MICRO}
+STREAMS = ("stream", "stream_int8", "micro")  # of a network that keeps state
+QUANTIZED = ("int8", "stream_int8", "micro")
+MARKS = {
+    **dict.fromkeys(("float", "int8", "stream", "stream_int8"), b"TFL3"),
+    "onnx": b"tf2onnx",
+}  # near the beginning of each such file
 HEAD_BYTES = 64
 SPACE_SPARE = 3e6  # bytes, for the graph in a SavedModel
 CALIBRATION_CLIPS = 512  # of the training set
@@ -76,9 +89,9 @@ def export(run, kind, data="data/main/preprocessed"):
         if not web.find_float(run):
             export(run, "float")
         return web.write_site(path, run)
-    sets = open_sets(data, run, labels) if kind in ("int8", "stream", "stream_int8") else {}
-    clips = calibration_clips(sets["train"]) if kind.endswith("int8") else None
-    chosen_on = _read_set(sets["cv"]) if kind.startswith("stream") else None
+    sets = open_sets(data, run, labels) if kind in (*STREAMS, *QUANTIZED) else {}
+    clips = calibration_clips(sets["train"]) if kind in QUANTIZED else None
+    chosen_on = _read_set(sets["cv"]) if kind in STREAMS else None
     files.require_space(path, 3 * _size(Path(run)) + SPACE_SPARE)
     # Converters leak memory and talk on the error stream: each runs in a process of its own.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
@@ -139,6 +152,11 @@ def _write(run, kind, path, clips, chosen_on):
             _save_model(model, folder, tf)
         return
 
+    if kind == "micro":
+        with files.new_folder(path, MICRO) as folder, hold_back_notes():
+            _to_micro(model, clips, chosen_on, folder, trained.read_labels(run))
+        return
+
     def recognise(waveform):
         return {"probabilities": tf.nn.softmax(model.logits(tf.transpose(waveform)))[0]}
 
@@ -170,12 +188,32 @@ def _save_model(model, folder, tf):
 
 
 def _to_stream(model, clips, chosen_on):
-    from utils import models
     from utils.nets import small
 
-    network = models.learning_part(getattr(model.logits, "func", None))
+    network = _network_of_keras(model)
     module = small.make_module(network, small.choose_mean(network, *chosen_on))
     return small.to_float(module) if clips is None else small.to_int8(module, small.cut(module, clips), _front_end)
+
+
+def _to_micro(model, clips, chosen_on, folder, labels):
+    from utils import features
+    from utils.nets import micro, small
+
+    network, (words, said) = _network_of_keras(model), chosen_on
+    word = audio.to_waveform(np.concatenate([words[np.flatnonzero(said == label)[0]] for label in (0, 1)]))
+    frames = features.log_mel_frames(word[None])[0]
+    mean = small.choose_mean(network, words, said)
+    micro.write(folder, network, labels, mean, features.log_mel(clips), frames)
+
+
+def _network_of_keras(model):
+    """The part of a model of Keras that comes after its front end."""
+    from utils import models
+
+    network = getattr(model.logits, "func", None)
+    if network is None or not models.has_front_end(network):
+        raise CourseError("streams and microcontrollers take a network of train_keras.py on log-mel spectrograms")
+    return models.learning_part(network)
 
 
 def _to_onnx(recognise, one_clip, tf):

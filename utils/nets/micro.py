@@ -18,9 +18,7 @@ from utils.system.cli import CourseError, hold_back_notes
 from utils.system.quiet import tf
 
 BOARD = Path(__file__).with_name("board")  # C that is the same for all networks
-MADE = ("model.h", "model.c", "golden.h", "network.tflite", "front_end.tflite", "operations.h", "report.json", "labels.txt")
 SKETCHES = {"arduino.ino": "arduino/arduino.ino", "esp_idf.cc": "esp_idf/main.cc"}
-KIND = files.Kind("a folder for microcontrollers", "model.h", None, (*MADE, "*.c", "*.h", "README.md", "*/*"))
 GOLDEN = 16  # pairs
 MOST_ARENA = 1_000_000  # bytes, with which the search begins
 ARENA_STEP = 16  # bytes to which arenas are aligned
@@ -133,13 +131,16 @@ class Layout:
         self.input = places[0].index(taken["log_mel"]["index"])
         self.output = places[1].index(given["probabilities"]["index"])
         self.states = [
-            State(taken[name], given[name], places[0].index(taken[name]["index"]), places[1].index(given[name]["index"]))
+            State(
+                taken[name], given[name], places[0].index(taken[name]["index"]), places[1].index(given[name]["index"])
+            )
             for name in sorted(taken.keys() - {"log_mel"})
         ]
         self.n_frames = int(taken["log_mel"]["shape"][1])
-        self.n_labels = int(given["probabilities"]["shape"][1])
-        self.scale, self.zero_point = (float(taken["log_mel"]["quantization"][0]), int(taken["log_mel"]["quantization"][1]))
-        self.input_bytes, self.output_bytes = ([int(np.prod(one["shape"])) for one in side] for side in (inputs, outputs))
+        scale, zero_point = taken["log_mel"]["quantization"]
+        self.scale, self.zero_point = float(scale), int(zero_point)
+        self.input_bytes = [int(np.prod(one["shape"])) for one in inputs]
+        self.output_bytes = [int(np.prod(one["shape"])) for one in outputs]
 
     def quantize(self, log_mel):
         """Log-mel values in eight bits."""
@@ -380,7 +381,7 @@ const int command_output_bytes[COMMAND_STATES + 1] = {{{output_bytes}}};
 alignas(16) const unsigned char command_network[COMMAND_NETWORK_BYTES] = {{{network}}};
 alignas(16) const unsigned char command_front_end[COMMAND_FRONT_END_BYTES] = {{{front_end}}};
 """
-GOLDEN_PAIRS = """/* Made by python -m utils.export RUN --to micro: steps that follow each other, and what tflite-micro answers. */
+GOLDEN_PAIRS = """/* Made by python -m utils.export RUN --to micro: steps that follow each other, and the answers of tflite-micro. */
 #include "model.h"
 
 static const int8_t command_golden_inputs[COMMAND_GOLDEN][COMMAND_FRAMES * COMMAND_MELS] = {{

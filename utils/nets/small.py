@@ -5,9 +5,9 @@ import numpy as np
 from utils import audio, features
 from utils.audio import SAMPLE_RATE
 from utils.nets import streaming
-from utils.nets.frames import FRAME_LENGTH, HOP_LENGTH, N_FRAMES, N_MELS
+from utils.nets.frames import FRAME_LENGTH, HOP_LENGTH, N_MELS
 from utils.nets.frontend import log_mel
-from utils.nets.live import Session
+from utils.nets.live import WARM_S, Session
 from utils.system.quiet import tf
 
 MEANS = range(3, 21)  # steps of the running mean that are tried
@@ -21,14 +21,14 @@ def choose_mean(network, clips, labels):
     ----------
     network : keras.Model
     clips : int16 array, shape (n, 16000)
-        Of the validation set. Each is heard after a second of silence and before another.
+        Of the validation set. Each is heard after silence and before silence.
     labels : int array, shape (n,)
         What they are.
     """
     form = streaming.make_streaming(network, len(clips))
-    silence = np.zeros((len(clips), SAMPLE_RATE), np.int16)
-    log_mel = features.log_mel_frames(audio.to_waveform(np.concatenate([silence, clips, silence], 1)))
-    last = 2 * N_FRAMES + form.delay
+    before, after = int(WARM_S * SAMPLE_RATE), form.delay * HOP_LENGTH
+    log_mel = features.log_mel_frames(audio.to_waveform(np.pad(clips, ((0, 0), (before, after)))))
+    last = log_mel.shape[1]
     first = last % form.n_frames
     hear = tf.function(lambda frames: form.model(frames, training=False))
     logits = [hear(log_mel[:, at : at + form.n_frames]) for at in range(first, last, form.n_frames)]
@@ -51,8 +51,8 @@ def make_module(network, n_mean, front_end=True):
     Returns
     -------
     tf.Module
-        Its function ``hear`` takes ``samples`` (1, 1280) in [-1, 1) or ``log_mel`` (1, 8, 40), and every ``state_*``; it
-        gives ``probabilities`` (1, n_labels), every ``state_*`` for the next step, and with the front end ``delay``,
+        Its function ``hear`` takes ``samples`` (1, 1280) in [-1, 1) or ``log_mel`` (1, 8, 40), and every ``state_*``.
+        It gives ``probabilities`` (1, n_labels), every ``state_*`` for the next step, and with the front end ``delay``,
         the network's look-ahead in frames.
     """
     form = streaming.make_streaming(network)
