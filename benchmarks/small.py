@@ -5,9 +5,9 @@
     python -m benchmarks.small RUN --hour          an hour of listening without TensorFlow: memory and processor time
     python -m benchmarks.small RUN --json
 
-*micro* is the folder for microcontrollers, in tflite-micro and beside it in LiteRT's reference kernels: on how many clips
-of the test set they give other bytes, or another word. :mod:`benchmarks.quiet` with ``--model FILE`` measures what a
-file does where no command is said.
+*micro* is the folder for microcontrollers, in tflite-micro and beside it in LiteRT's reference kernels: on how many
+clips of the test set they give other bytes, or another word. :mod:`benchmarks.quiet` with ``--model FILE`` measures
+what a file does where no command is said.
 """
 
 import json

@@ -381,7 +381,7 @@ const int command_output_bytes[COMMAND_STATES + 1] = {{{output_bytes}}};
 alignas(16) const unsigned char command_network[COMMAND_NETWORK_BYTES] = {{{network}}};
 alignas(16) const unsigned char command_front_end[COMMAND_FRONT_END_BYTES] = {{{front_end}}};
 """
-GOLDEN_PAIRS = """/* Made by python -m utils.export RUN --to micro: steps that follow each other, and the answers of tflite-micro. */
+GOLDEN_PAIRS = """/* Made by python -m utils.export RUN --to micro: steps of a sound, and what tflite-micro answers. */
 #include "model.h"
 
 static const int8_t command_golden_inputs[COMMAND_GOLDEN][COMMAND_FRAMES * COMMAND_MELS] = {{
