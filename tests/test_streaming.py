@@ -12,11 +12,11 @@ from utils.nets import architectures, live, small, streaming
 from utils.system import cli
 from utils.system.quiet import keras
 
-NETWORKS = {
-    "tc_resnet8": 250,  # frames of a long sound, of which so many make strides fall as in a second
-    "bc_resnet_1": 208,
-    "resnet10": 16 * 12 + 2,
-}
+NETWORKS = [  # model, frames of a long sound that are strided as those of a second, frames of sound for one in the end
+    ("tc_resnet8", 250, 8),
+    ("bc_resnet_1", 208, 1),
+    ("resnet10", 194, 16),
+]
 
 
 def build(name, n_frames=98):
@@ -49,13 +49,11 @@ def hear(form, log_mel):
     return np.stack([np.array(form.model(log_mel[:, at : at + form.n_frames])) for at in starts], axis=1)
 
 
-@pytest.mark.parametrize(("name", "n_frames"), NETWORKS.items())
-def test_a_stream_is_the_clip_where_both_are_defined(name, n_frames):
+@pytest.mark.parametrize(("name", "n_frames", "hop"), NETWORKS)
+def test_a_stream_is_the_clip_where_both_are_defined(name, n_frames, hop):
     log_mel = np.random.default_rng(1).normal(-4, 4, (2, n_frames, 40)).astype(np.float32)
     expected, form = frame_logits(build(name, n_frames), log_mel), streaming.make_streaming(build(name), 2)
     found = hear(form, log_mel)
-    hop = -(-n_frames // expected.shape[1])
-    assert form.delay % hop == 0
     late, size = form.delay // hop, form.n_frames // hop
     compared = 0
     for step in range(found.shape[1]):

@@ -150,7 +150,7 @@ class _Converter:
         self._lags[frames] = 0
         model = keras.models.clone_model(self._network, frames, lambda layer: layer, self._call)
         for layer, copy in self._copies:
-            copy.set_weights(layer.get_weights())
+            copy.set_weights([weight.reshape(own.shape) for weight, own in zip(layer.get_weights(), copy.weights)])
         n_frames = self._shape[1]
         return Streaming(model, n_frames, self._lags[self._pooled] * (n_frames // self._pooled.shape[1]))
 
@@ -161,11 +161,11 @@ class _Converter:
             return x
         if isinstance(layer, POOLING):
             self._pooled = x
-            return layer(x)
+            return self._average(x)
         if name == "Add":
             return self._add(*(x if isinstance(x, (list, tuple)) else (x, *others)))
         if x not in self._lags:  # after the mean over time
-            return self._copy(layer)(x)
+            return self._answer(layer, x)
         if isinstance(layer, CONVOLUTIONS):
             return self._convolve(layer, x)
         if isinstance(layer, PADDING):
@@ -182,6 +182,20 @@ class _Converter:
             raise CourseError(f"{self._network.name} cannot stream: its layer {layer.name} needs the whole second")
         self._lags[y] = self._lags[x]
         return y
+
+    # Runtimes for microcontrollers round the eight bits of a mean and of a dense layer otherwise than LiteRT, but not those
+    # of pooling and convolution.
+
+    def _average(self, x):
+        pool = layers.AveragePooling1D if len(x.shape) == 3 else layers.AveragePooling2D
+        return layers.Reshape((1, x.shape[-1]))(pool(x.shape[1:-1])(x) if max(x.shape[1:-1]) > 1 else x)
+
+    def _answer(self, layer, x):
+        if not isinstance(layer, layers.Dense):
+            raise CourseError(f"{self._network.name} cannot stream: a dense layer should follow its mean over time")
+        dense = layers.Conv1D(layer.units, 1, name=layer.name)
+        self._copies.append((layer, dense))
+        return layers.Flatten()(dense(x))
 
     def _copy(self, layer, **changes):
         copy = type(layer).from_config({**layer.get_config(), **changes})
