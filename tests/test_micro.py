@@ -12,7 +12,8 @@ import pytest
 
 from utils import features, stream
 from utils.labels import LABELS
-from utils.nets import architectures, live, micro
+from utils.nets import architectures, boards, live, micro
+from utils.system import cli
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("gcc"), reason="tflite-micro is for Linux")
 
@@ -25,7 +26,7 @@ def folder(tmp_path_factory):
     network = architectures.tc_resnet(12, (8, 12, 16, 20), causal=True)
     spectrograms = rng.normal(-6, 3, (4, 98, 40)).astype(np.float32)
     target = tmp_path_factory.mktemp("micro")
-    micro.write(target, network, list(LABELS), 6, spectrograms, np.concatenate(spectrograms))
+    boards.write(target, network, list(LABELS), 6, spectrograms, np.concatenate(spectrograms))
     return target
 
 
@@ -67,7 +68,7 @@ def test_a_wrong_golden_pair_is_told(folder, tmp_path):
     golden = (wrong / "golden.h").read_text("utf-8")
     wrong_golden = re.sub(r"(golden_outputs.*\n    \{)-?\d+", r"\g<1>127", golden)
     (wrong / "golden.h").write_text(wrong_golden, "utf-8")
-    with pytest.raises(micro.CourseError, match="golden pair 0 differs"):
+    with pytest.raises(cli.CourseError, match="golden pair 0 differs"):
         micro.check_host(wrong, tmp_path / "host")
 
 

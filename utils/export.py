@@ -197,13 +197,13 @@ def _to_stream(model, clips, chosen_on):
 
 def _to_micro(model, clips, chosen_on, folder, labels):
     from utils import features
-    from utils.nets import micro, small
+    from utils.nets import boards, small
 
     network, (words, said) = _network_of_keras(model), chosen_on
     word = audio.to_waveform(np.concatenate([words[np.flatnonzero(said == label)[0]] for label in (0, 1)]))
     frames = features.log_mel_frames(word[None])[0]
     mean = small.choose_mean(network, words, said)
-    micro.write(folder, network, labels, mean, features.log_mel(clips), frames)
+    boards.write(folder, network, labels, mean, features.log_mel(clips), frames)
 
 
 def _network_of_keras(model):

@@ -183,8 +183,8 @@ class _Converter:
         self._lags[y] = self._lags[x]
         return y
 
-    # Runtimes for microcontrollers round the eight bits of a mean and of a dense layer otherwise than LiteRT, but not those
-    # of pooling and convolution.
+    # Of a mean and of a dense layer tflite-micro rounds the eight bits otherwise than LiteRT. Pooling and a convolution
+    # of one frame compute the same, and give the same bytes in both.
 
     def _average(self, x):
         pool = layers.AveragePooling1D if len(x.shape) == 3 else layers.AveragePooling2D
