@@ -1,4 +1,4 @@
-"""Networks in tflite-micro, TensorFlow's runtime for microcontrollers: front end, state, memory, and a check of the C."""
+"""Networks in tflite-micro, TensorFlow's runtime for microcontrollers: front end, state, memory, and a check of C."""
 
 import subprocess
 
@@ -20,8 +20,8 @@ FRONT_END_MACS = 2 * COLUMNS * ROWS * ROWS + 4 * ROWS * COLUMNS + 2 * ROWS * 2 *
 def front_end(samples):
     """Log-mel values (1, 40) of the 480 samples (1, 480) of a frame, in operations that tflite-micro has.
 
-    TensorFlow's Fourier transform is not among them. Two products with small matrices do it (Cooley and Tukey 1965): one over every 32nd
-    sample, one over what comes of these; in one product the matrix would have nearly a megabyte.
+    TensorFlow's Fourier transform is not among them. Two products with small matrices do it (Cooley and Tukey 1965):
+    one over every 32nd sample, one over what comes of these. In one product the matrix would have nearly a megabyte.
     """
     rows, columns = np.arange(ROWS), np.arange(COLUMNS)
     first = np.exp(-2j * np.pi * np.outer(rows, rows) / ROWS)
