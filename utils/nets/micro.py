@@ -114,8 +114,9 @@ class Layout:
     def __init__(self, content):
         from ai_edge_litert.interpreter import Interpreter
 
-        interpreter = Interpreter(model_content=content, num_threads=1)
-        interpreter.allocate_tensors()
+        with hold_back_notes():
+            interpreter = Interpreter(model_content=content, num_threads=1)
+            interpreter.allocate_tensors()
         run = interpreter.get_signature_runner()
         taken, given = run.get_input_details(), run.get_output_details()
         inputs, outputs = interpreter.get_input_details(), interpreter.get_output_details()
