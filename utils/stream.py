@@ -113,6 +113,11 @@ class Decoder:
         return found
 
 
+def make_decoder(recogniser, rule=Rule()):
+    """The decoder of a recogniser's steps."""
+    return Decoder(recogniser.labels, rule, recogniser.step_s or STEP_S)
+
+
 def _average(rows, n, n_steps):
     """Means of ``n`` rows each, the last of them the last row; of so many steps."""
     first = len(rows) - n_steps - n + 1
@@ -139,7 +144,7 @@ class Stream:
         self._recogniser = recogniser
         # A network that keeps state hears each step once, and others the last second anew.
         self._live = recogniser.listen and recogniser.listen()
-        self.decoder = Decoder(recogniser.labels, rule, recogniser.step_s or STEP_S)
+        self.decoder = make_decoder(recogniser, rule)
         # A second without sound goes ahead, so that the first word is heard like any other.
         self._samples = np.zeros(0 if self._live else CLIP_SAMPLES, np.int16)
         self._frames = np.empty((0, N_MELS), np.float32)
