@@ -3,6 +3,9 @@
 
 PYTHON ?= python3
 PY := .venv/bin/python
+# uv, where it is installed, installs in seconds what takes pip a minute or more.
+UV := $(shell command -v uv)
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PY) -m pip install --quiet)
 PYTEST := $(PY) -m pytest
 # Two processes; a file's tests stay together, as what they share is made once.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
@@ -23,6 +26,10 @@ demo: .venv/ready
 	@echo "Six test clips: what was said, what was heard, how sure"
 	@for label in yes left stop go silence unknown; do ls data/main/test/$$label/*.wav | head -n 1; done \
 		| xargs $(PY) predict.py --model runs/demo --said
+	@echo
+	@echo "And one test clip that it heard wrong"
+	@$(PY) predict.py --model runs/demo --said data/main/test/*/*.wav \
+		| awk '/wav/ && $$2 != $$3 && !shown {print; shown = 1} END {if (!shown) print "(there is none)"}'
 	@echo
 	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
 	@echo "Its curves:   make tensorboard, then open localhost:6006"
@@ -66,9 +73,10 @@ book: .venv/ready-book
 	$(PY) -m sphinx --fail-on-warning --quiet -c .ci/book -d book/doctrees . book/html
 	@echo "The book: open book/html/index.html"
 
-# The notebooks, for this computer alone.
+# The notebooks, for this computer alone, from the first; other people's programs on it cannot read along.
 lab: .venv/ready
-	$(PY) -m jupyter lab --ip 127.0.0.1
+	$(PY) -m jupyter lab --ip 127.0.0.1 --KernelManager.transport_encryption=auto \
+		--ZMQChannelsWebsocketConnection.websocket_ping_timeout=30000 0_split_data.ipynb
 
 # The pictures in imgs/: of real recordings in data/raw, and of a run of each script.
 figures: .venv/ready-dev
@@ -77,27 +85,29 @@ figures: .venv/ready-dev
 	COURSE=full $(PY) .ci/run_notebooks.py 0_split_data.ipynb 1_visualize.ipynb 5_recognize.ipynb
 	$(PYTEST) tests/test_page.py tests/test_tensorboard.py --photographs imgs --runs tf_logs
 
+# TensorFlow comes in first, by the project's own way, which holds its notes on missing GPUs back; curves need none.
 tensorboard: .venv/ready
-	$(PY) -m tensorboard.main --logdir tf_logs --host 127.0.0.1 --port 6006
+	@CUDA_VISIBLE_DEVICES=-1 $(PY) -c "from utils.system import quiet; from tensorboard import main; main.run_main()" \
+		--logdir tf_logs --host 127.0.0.1 --port 6006
 
 .venv/ready: req.txt
 	$(if $(strip $(WRONG_PYTHON)),$(error $(strip $(WRONG_PYTHON))))
 	@echo "Installing into .venv: some minutes, 3 GB"
-	$(PYTHON) -m venv .venv
-	$(PY) -m pip install --quiet --upgrade "pip>=25.1"
-	$(PY) -m pip install --quiet --requirement req.txt
+	$(if $(UV),$(UV) venv --quiet --allow-existing --seed --python $(PYTHON) .venv,$(PYTHON) -m venv .venv)
+	$(INSTALL) --upgrade "pip>=25.1"
+	$(INSTALL) --requirement req.txt
 	@touch $@
 
 .venv/ready-app: .venv/ready pyproject.toml
-	$(PY) -m pip install --quiet --group app
+	$(INSTALL) --group app
 	@touch $@
 
 .venv/ready-book: .venv/ready pyproject.toml
-	$(PY) -m pip install --quiet --group book --group app
+	$(INSTALL) --group book --group app
 	@touch $@
 
 # librosa compiles its functions at first use, for half a minute: once here, not in each process of the tests.
 .venv/ready-dev: .venv/ready pyproject.toml
-	$(PY) -m pip install --quiet --group dev
+	$(INSTALL) --group dev
 	$(PY) -c "from utils import augment; import numpy; augment.stretch(numpy.ones(16000, numpy.float32), 0.9)"
 	@touch $@

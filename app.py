@@ -12,7 +12,6 @@ import argparse
 import contextlib
 import errno
 import http.server
-import io
 import ipaddress
 import socket
 import sys
@@ -35,62 +34,49 @@ class Handler(http.server.BaseHTTPRequestHandler):
     """Serves the site of its server; reads sound files for browsers that do not know their format."""
 
     protocol_version = "HTTP/1.1"
+    error_message_format, error_content_type = "%(explain)s", "text/plain; charset=utf-8"
     timeout = 60  # seconds, of a connection on which nothing comes
 
     def do_GET(self):
         """One file of the page."""
         path = self.path.partition("?")[0].lstrip("/") or "index.html"
         # Another site's page may not have models exported here.
-        is_ours = not path.startswith("models/") or self.headers.get("Sec-Fetch-Site", "none") in (
-            "none",
-            "same-origin",
-        )
-        if not self._is_allowed(is_ours):
-            return
-        try:
-            content = self.server.site.read(path)
-        except LookupError:
-            self._answer(404, b"there is no such file")
-        except (CourseError, OSError) as error:
-            self._answer(500, str(error).encode())
-        else:
-            self._answer(200, content, web.TYPES.get(PurePosixPath(path).suffix, "application/octet-stream"))
+        is_ours = self.headers.get("Sec-Fetch-Site", "none") in ("none", "same-origin")
+        kind = web.TYPES.get(PurePosixPath(path).suffix, "application/octet-stream")
+        self._answer(is_ours or not path.startswith("models/"), lambda: self.server.site.read(path), kind)
 
     def do_POST(self):
         """A sound file in, of any format that Python reads; a wav of 16 kHz out."""
-        length = self.headers.get("Content-Length", "")
         origin = self.headers.get("Origin")
-        if not self._is_allowed(origin is None or origin.partition("://")[2] == self.headers.get("Host")):
-            return
+        is_ours = origin is None or origin.partition("://")[2] == self.headers.get("Host")
+        self._answer(is_ours, self._read_sound, web.TYPES[".wav"])
+
+    def _read_sound(self):
+        length = self.headers.get("Content-Length", "")
         if self.path != "/sound" or not length.isdecimal():
-            self.close_connection = True
-            self._answer(404, b"there is no such page")
-        elif len(length) > len(str(MAX_BYTES)) or int(length) > MAX_BYTES:
-            self.close_connection = True
-            self._answer(413, f"larger than {MAX_BYTES / 1e6:.0f} MB".encode())
-        else:
-            try:
-                self._answer(200, read_sound(self.rfile.read(int(length))), web.TYPES[".wav"])
-            except audio.WavError as reason:
-                self._answer(422, str(reason).encode())
-            except OSError as error:
-                self._answer(500, f"it cannot be kept while it is read ({error.strerror})".encode())
+            raise LookupError(self.path)
+        if len(length) > len(str(MAX_BYTES)) or int(length) > MAX_BYTES:
+            raise audio.WavError(f"larger than {MAX_BYTES / 1e6:.0f} MB")
+        return read_sound(self.rfile.read(int(length)))
 
-    def _is_allowed(self, is_ours):
-        """Whether a request is of this page; another is refused. A name that leads here may be another site's."""
-        names = self.server.names
-        if is_ours and (names is None or self.headers.get("Host", "").lower() in names):
-            return True
-        self.close_connection = True
-        self._answer(403, f"not asked by this page: open {self.server.address}".encode())
-        return False
-
-    def _answer(self, status, content, kind="text/plain; charset=utf-8"):
-        self.send_response(status)
-        self.send_header("Content-Type", kind)
-        self.send_header("Content-Length", str(len(content)))
-        self.send_header("Cache-Control", "no-cache")
-        self.send_header("X-Content-Type-Options", "nosniff")
+    def _answer(self, is_ours, make, kind):
+        """What ``make()`` gives, to a request of this page; or why there is nothing, in words."""
+        # A name that leads here may be another site's.
+        host, names = self.headers.get("Host", "").lower(), self.server.names
+        if not is_ours or (names and host.removesuffix(f":{self.server.server_port}") not in names):
+            return self.send_error(403, explain=f"not asked by this page: open {self.server.address}")
+        try:
+            content = make()
+        except LookupError:
+            return self.send_error(404, explain="there is no such file")
+        except audio.WavError as reason:
+            return self.send_error(422, explain=str(reason))
+        except (CourseError, OSError) as error:
+            return self.send_error(500, explain=str(error))
+        self.send_response(200)
+        headers = {"Content-Type": kind, "Content-Length": len(content), "X-Content-Type-Options": "nosniff"}
+        for name, value in {**headers, "Cache-Control": "no-cache"}.items():
+            self.send_header(name, value)
         self.end_headers()
         self.wfile.write(content)
 
@@ -101,23 +87,18 @@ class Handler(http.server.BaseHTTPRequestHandler):
 class Server(http.server.ThreadingHTTPServer):
     """A thread for each request; a page that is closed while it loads is no error."""
 
-    daemon_threads = True
-    # Where it is on, two pages could have one port on Windows.
-    allow_reuse_address = sys.platform != "win32"
+    allow_reuse_address = sys.platform != "win32"  # where two pages could have one port
 
     def __init__(self, address, site):
         self.site = site
         self.address_family = socket.getaddrinfo(*address, type=socket.SOCK_STREAM)[0][0]
         super().__init__(address, Handler)
-        ip, port = ipaddress.ip_address(self.server_address[0].partition("%")[0]), self.server_port
+        ip = ipaddress.ip_address(self.server_address[0].partition("%")[0])
         host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(str(ip), address[0])  # nosec B104
         host = f"[{host}]" if ":" in host else host
-        self.address = f"http://{host}:{port}"
+        self.address = f"http://{host}:{self.server_port}"
         # What a browser on this computer calls it; any name, where others are let in.
-        names = {host.lower(), "localhost", "127.0.0.1", "[::1]"}
-        self.names = {f"{name}{end}" for name in names for end in (f":{port}", *([""] if port == 80 else []))}
-        if not ip.is_loopback:
-            self.names = None
+        self.names = {host.lower(), "localhost", "127.0.0.1", "[::1]"} if ip.is_loopback else None
 
     def handle_error(self, request, client_address):
         """Pass over connections that were closed."""
@@ -142,34 +123,21 @@ def open_server(host, port, site):
     for number in [port] if port else range(PORT, PORT + TRIES):
         try:
             return Server((host, number), site)
-        except OSError as error:
-            if port and error.errno == errno.EACCES and sys.platform != "win32":  # where it may be taken
-                raise CourseError(f"port {port} is not yours to listen on: choose a --port above 1023") from error
-            if error.errno not in (errno.EADDRINUSE, errno.EACCES):
-                raise CourseError(f"{host} is no address of this computer ({error.strerror}): see --host") from error
-        except UnicodeError as error:  # of a name that no computer may have
-            raise CourseError(f"{host} is no address of this computer: see --host") from error
-    last = port or PORT + TRIES - 1
-    taken = f"{host}:{port} is" if port else f"{host}, ports {PORT} to {last}, are"
-    raise CourseError(f"{taken} in use, perhaps by this page: choose another --port")
+        except (OSError, UnicodeError) as error:  # of a name that no computer may have
+            if getattr(error, "errno", None) not in (errno.EADDRINUSE, errno.EACCES):
+                raise CourseError(f"{host} is no address of this computer ({error}): see --host") from error
+            reason = error.strerror.lower()
+    raise CourseError(f"{host}:{number} cannot be listened on ({reason}): choose another --port, above 1023")
 
 
 def main(arguments=None):
     """Serve the page until it is interrupted."""
     parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument(
-        "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
-    )
-    parser.add_argument(
-        "--host",
-        default="127.0.0.1",
-        help="address to listen on; another lets others in, who can only drop sound files: browsers lend no "
-        "microphone without https",
-    )
+    parser.add_argument("--model", type=cli.path_text, help="run folder (default: runs/latest, else pretrained)")
+    host = "address to listen on; another lets others in, but browsers lend them no microphone without https"
+    parser.add_argument("--host", default="127.0.0.1", help=host)
     parser.add_argument("--port", type=cli.positive_int, help=f"port to listen on (default: {PORT}, or the next free)")
-    parser.add_argument(
-        "--open", action=argparse.BooleanOptionalAction, default=True, help="open the page in a browser (default)"
-    )
+    parser.add_argument("--no-open", action="store_true", help="do not open the page in a browser")
     options = parser.parse_args(arguments)
     if options.port and options.port > 65535:
         parser.error("--port: at most 65535")
@@ -177,18 +145,12 @@ def main(arguments=None):
     trained.read_labels(chosen)  # raises for what is no run
     web.fetch_runtime()
     site = web.Site(lambda: list(dict.fromkeys([chosen, *trained.list_folders()])), reads_sounds=True)
-    with contextlib.closing(site), open_server(options.host, options.port, site) as server:
+    with open_server(options.host, options.port, site) as server:
         print(f"open {server.address} (Ctrl-C ends)", flush=True)
-        if options.open:
-            threading.Thread(target=_open_browser, args=[server.address], daemon=True).start()
+        if not options.no_open:
+            threading.Thread(target=webbrowser.open, args=[server.address], daemon=True).start()
         with contextlib.suppress(KeyboardInterrupt):
             server.serve_forever()
-
-
-def _open_browser(address):
-    """Open the page; where there is no browser, the address on the terminal is enough."""
-    with contextlib.suppress(webbrowser.Error), contextlib.redirect_stdout(io.StringIO()):
-        webbrowser.open(address)
 
 
 if __name__ == "__main__":

@@ -33,9 +33,9 @@ from utils.system.cli import BadUse, CourseError
 
 TEST_AUDIO = Path("data/raw/test/audio")
 SAMPLE_SUBMISSION = Path("data/raw/sample_submission.csv")
-NO_USE = "Kaggle would not accept the submission"
+JOBS = ("submission", "check", "stream", "listen", "doctor")
 COLUMNS = ("file", "said", "label", "probability", "sure", "error")
-BESIDE = 45  # characters of a line beside the name of the file
+BESIDE = 47  # characters of a line beside the name of the file
 BATCH_CLIPS = 64  # spectra of 256 would take 150 MB more, and as long
 
 
@@ -43,26 +43,20 @@ def find_wavs(paths):
     """The files among the paths and the sound files in folders (hidden ones are none), in order, each once."""
     found = []
     for path in map(Path, paths):
-        if path.is_dir():
-            inside = corpus.find_sounds(path)
-            if not inside:
-                raise CourseError(f"{path} holds no sound files")
-            found += inside
-        elif path.exists() or path.is_symlink():
-            found.append(path)
-        else:
+        if not os.path.lexists(path):
             raise CourseError(f"{path} does not exist")
+        inside = corpus.find_sounds(path) if path.is_dir() else [path]
+        if not inside:
+            raise CourseError(f"{path} holds no sound files")
+        found += inside
     return list(dict.fromkeys(found))
 
 
 def recognise(recogniser, paths):
-    """Label and probability of each file, in order.
+    """Path, label, its probability and None of each file, in order.
 
-    Yields
-    ------
-    (Path, str, float, str or None)
-        File, label, its probability, and why the file could not be read (then the label is
-        ``silence`` and the probability NaN). Nothing at all, and a click or a knock alone, are ``silence`` for sure.
+    Of one that cannot be read: path, ``silence``, NaN and why. Nothing at all, and a click or a knock alone, are
+    ``silence`` for sure.
     """
     remaining, cancelled = iter(paths), set()
     while batch := list(itertools.islice(remaining, BATCH_CLIPS)):
@@ -72,13 +66,11 @@ def recognise(recogniser, paths):
                 clips[index] = audio.read_loudest_second(path, cancelled)
             except audio.WavError as reason:
                 reasons[index] = str(reason)
-        probabilities = recogniser(audio.to_waveform(clips))
-        for path, clip, row, reason in zip(batch, clips, probabilities, reasons):
+        for path, clip, row, reason in zip(batch, clips, recogniser(audio.to_waveform(clips)), reasons):
+            label, probability = recogniser.labels[row.argmax()], float(row.max())
             if audio.is_wordless(clip):
-                row = np.array([float(label == SILENCE) for label in recogniser.labels])
-            best = int(row.argmax())
-            label = recogniser.labels[best]
-            yield (path, SILENCE, float("nan"), reason) if reason else (path, label, float(row[best]), None)
+                label, probability = SILENCE, float("nan") if reason else 1.0
+            yield path, label, probability, reason
     warn_of_cancelled(cancelled)
 
 
@@ -88,97 +80,78 @@ def warn_of_cancelled(paths):
         cli.warn(f"{len(paths)} files have channels that cancel out, such as {min(paths)}: the loudest one was used")
 
 
-def read_sample(path=SAMPLE_SUBMISSION):
+def read_sample():
     """File names of Kaggle's sample submission, in order; None where there is none."""
     try:
-        return [row["fname"] for row in csv.DictReader(io.StringIO(files.read_text(path)))]
+        return [row["fname"] for row in csv.DictReader(io.StringIO(files.read_text(SAMPLE_SUBMISSION)))]
     except (FileNotFoundError, KeyError):
         return None
 
 
 def submission_order(paths):
     """The clips in the order of Kaggle's sample submission, if that names the same ones."""
-    by_name = {path.name: path for path in paths}
+    by_name, names = {path.name: path for path in paths}, read_sample()
     if len(by_name) < len(paths):
         raise CourseError("two clips have the same name: a submission has one row for each name")
-    names = read_sample()
     if not names:
         return paths
-    absent = [name for name in names if name not in by_name]
-    strange = sorted(set(by_name) - set(names))
-    if absent:
-        cli.warn(
-            f"{len(absent)} of {len(names)} clips of {SAMPLE_SUBMISSION} are missing, such as {absent[0]}: {NO_USE}"
-        )
-    if strange:
-        cli.warn(f"{len(strange)} of {len(paths)} clips are not in {SAMPLE_SUBMISSION}, such as {strange[0]}: {NO_USE}")
+    absent, strange = [name for name in names if name not in by_name], sorted(set(by_name) - set(names))
+    for found, where in (
+        (absent, f"of {len(names)} clips of {SAMPLE_SUBMISSION} are missing"),
+        (strange, f"of {len(paths)} clips are not in {SAMPLE_SUBMISSION}"),
+    ):
+        if found:
+            cli.warn(f"{len(found)} {where}, such as {found[0]}: Kaggle would not accept the submission")
     return paths if absent or strange else [by_name[name] for name in names]
 
 
 def require_free(path):
     """Raise BadUse unless a submission may be written to ``path``: nothing is there, or a submission."""
-    path, partial, raw = Path(path), files.beside(path, "rows"), TEST_AUDIO.parents[1]
     files.require_folders(path)
-    if files.is_within(path, raw):
-        raise BadUse(f"{path} lies among the recordings: name a file outside of {raw}")
-    for there, is_ours in ((path, evaluation.is_submission), (partial, _is_begun)):
-        if os.path.lexists(there) and not is_ours(there):
-            raise BadUse(f"{there} is in the way, which is no submission: name another file, or move it away")
-
-
-def _is_begun(partial):
-    with contextlib.suppress(OSError, ValueError), open(partial, encoding="utf-8") as file:
-        return set(json.loads(file.readline())) == {"model", "clips"}
-    return False
+    if files.is_within(path, TEST_AUDIO.parents[1]):
+        raise BadUse(f"{path} lies among the recordings: name a file outside of {TEST_AUDIO.parents[1]}")
+    if os.path.lexists(path) and not evaluation.is_submission(path):
+        raise BadUse(f"{path} is in the way, which is no submission: name another file, or move it away")
 
 
 def write_submission(path, recogniser, paths):
     """Write a submission, going on where a killed run of the same model and clips has stopped.
 
-    Until it is whole, its rows lie in a hidden file beside it.
-
-    Returns
-    -------
-    int
-        Clips that could not be read.
+    Until it is whole, its rows lie in a hidden file beside it. Returns how many clips could not be read.
     """
-    path = Path(path)
     partial = files.beside(path, "rows")
     key = json.dumps({"model": recogniser.fingerprint, "clips": evaluation.hash_names(map(str, paths))}) + "\n"
     rows = read_rows(partial, key)
-    # The rows so far, those to come and the table, each a name and a label.
-    files.require_space(path, sum(4 * len(clip.name) + 200 for clip in paths) + 100_000)
     if rows:
         print(f"going on after {len(rows)} of {len(paths)} clips")
     files.write_text(partial, key + "".join(rows))
-    remaining = paths[len(rows) :]
     with (
-        open(partial, "a", encoding="utf-8", errors="surrogateescape", newline="") as file,
+        open(partial, "a", 1, "utf-8", "surrogateescape", newline="") as file,  # 1: a line at a time
         cli.progress(total=len(paths), initial=len(rows), desc="recognising", unit="clip") as bar,
     ):
-        for clip, label, _, reason in recognise(recogniser, remaining):
+        for clip, label, _, reason in recognise(recogniser, paths[len(rows) :]):
             rows.append(json.dumps([clip.name, label, reason]) + "\n")
             file.write(rows[-1])
             bar.update()
-            if len(rows) % BATCH_CLIPS == 0:
-                file.flush()
     answers = [json.loads(row) for row in rows]
-    evaluation.write_submission(path, [(name, label) for name, label, _ in answers])
+    files.write_csv(path, evaluation.HEADER, [(name, label) for name, label, _ in answers])
     partial.unlink()
-    for name, _, reason in answers:
-        if reason:
-            print(cli.printable(f"{name}: not read, {reason}"), file=sys.stderr)
+    unread = [(name, reason) for name, _, reason in answers if reason]
+    for name, reason in unread:
+        print(cli.printable(f"{name}: not read, {reason}"), file=sys.stderr)
     print(f"{path}: {len(answers)} rows")
-    return sum(reason is not None for _, _, reason in answers)
+    return len(unread)
 
 
 def read_rows(partial, key):
-    """Whole rows of a submission that was begun with the same key."""
+    """Whole rows of a submission that was begun with the same key; BadUse if the file is none that was begun."""
     try:
         with open(partial, encoding="utf-8", errors="surrogateescape", newline="") as file:
-            first, *rows = file.readlines()
-    except (FileNotFoundError, ValueError):
+            first, *rows = file.readlines() or [""]
+    except FileNotFoundError:
         return []
+    if not first.startswith('{"model": '):
+        raise BadUse(f"{partial} is in the way, which no submission has left there: move it away")
     return [row for row in rows if row.endswith("\n")] if first == key else []
 
 
@@ -197,14 +170,13 @@ def check(path):
 def hear_file(recogniser, path, form):
     """Print every word in a sound file of any length, with its time; on a terminal, a line of time at the end."""
     stream, n_samples, cancelled, heard = Stream(recogniser), 0, set(), []
-    show = Words(form)
     try:
         for block in audio.read_blocks(path, cancelled):
             n_samples += len(block)
-            heard += show(stream.feed(block))
+            heard += print_words(stream.feed(block), form)
     except audio.WavError as reason:
         raise CourseError(f"{path}: {reason}") from reason
-    heard += show(stream.finish())
+    heard += print_words(stream.finish(), form)
     warn_of_cancelled(cancelled)
     seconds = n_samples / audio.SAMPLE_RATE
     if form == "text" and console.is_terminal():
@@ -214,34 +186,25 @@ def hear_file(recogniser, path, form):
 
 def hear_microphone(recogniser, form):
     """Print every word said into the microphone, until it is interrupted."""
-    stream, show = Stream(recogniser), Words(form)
+    stream = Stream(recogniser)
     with contextlib.suppress(KeyboardInterrupt), microphone.blocks() as blocks:
         print(f"listening for {', '.join(recogniser.labels[:-2])}; Ctrl-C ends", file=sys.stderr)
         for block in blocks:
-            show(stream.feed(block))
+            print_words(stream.feed(block), form)
 
 
-class Words:
-    """Prints the words that are heard, a line each, at once."""
-
-    def __init__(self, form):
-        self._form = form
-        if form == "csv":
-            print("seconds,label,probability")
-
-    def __call__(self, detections):
-        """Print some words, and give them back."""
-        for seconds, label, probability in detections:
-            if self._form == "json":
-                line = json.dumps({"seconds": seconds, "label": label, "probability": probability})
-            elif self._form == "csv":
-                line = f"{seconds:.2f},{label},{probability:.3f}"
-            elif console.is_terminal():
-                line = f"{seconds:9.2f} s  {label:<8} {console.draw_bar(probability)} {probability:4.0%}"
-            else:
-                line = f"{seconds:9.2f} s  {label:<8}  {probability:.3f}"
-            print(line, flush=True)
-        return detections
+def print_words(words, form):
+    """Print words that are heard, a line each, at once; and give them back."""
+    for seconds, label, probability in words:
+        line = f"{seconds:9.2f} s  {label:<8}  {probability:.3f}"
+        if form == "json":
+            line = json.dumps({"seconds": seconds, "label": label, "probability": probability})
+        elif form == "csv":
+            line = f"{seconds:.2f},{label},{probability:.3f}"
+        elif console.is_terminal():
+            line = f"{seconds:9.2f} s  {label:<8} {console.draw_bar(probability)} {probability:4.0%}"
+        print(line, flush=True)
+    return words
 
 
 def draw_time(words, seconds, row_s=10, per_s=6):
@@ -255,69 +218,64 @@ def draw_time(words, seconds, row_s=10, per_s=6):
         yield f"{start // 60:3d}:{start % 60:02d} {line.ljust(row_s * per_s, '·')}"
 
 
+def parse(arguments):
+    """Options of the command line, and among them the ``form`` of the answers and the ``job``, None for files."""
+    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    model = "run folder, or .tflite file exported from one (default: runs/latest, or pretrained where there is none)"
+    path, flag = {"type": cli.path_text}, {"action": "store_true"}
+    parser.add_argument("paths", **path, nargs="*", metavar="WAV_OR_FOLDER", help="any sounds: wav, flac, mp3, ...")
+    parser.add_argument("--model", **path, help=model)
+    parser.add_argument("--said", **flag, help="add what was said: the name of the clip's folder")
+    forms = parser.add_mutually_exclusive_group()
+    forms.add_argument("--json", **flag, help="a line of JSON for each file or word")
+    forms.add_argument("--csv", **flag, help="a table: a header, then a row for each file or word")
+    jobs = parser.add_mutually_exclusive_group()
+    jobs.add_argument("--submission", **path, metavar="CSV", help=f"write fname,label rows (default: of {TEST_AUDIO})")
+    jobs.add_argument("--check", **path, metavar="CSV", help="say whether Kaggle would accept a submission")
+    jobs.add_argument("--stream", **path, metavar="FILE", help="find every word in a recording of any length")
+    jobs.add_argument("--listen", **flag, help="find every word said into the microphone")
+    jobs.add_argument("--doctor", **flag, help="whether the microphone is fit: level, noise, three words")
+    options = parser.parse_args(arguments)
+    form = options.form = "json" if options.json else "csv" if options.csv else "text"
+    job = options.job = next((job for job in JOBS if getattr(options, job)), None)
+    if form != "text" and job in ("submission", "check", "doctor"):
+        parser.error(f"--{form} is for answers: --{job} has a form of its own")
+    if options.said and job:
+        parser.error("--said is for files whose folders say what was said")
+    if options.paths and job not in (None, "submission"):
+        parser.error(f"--{job} takes no further files: {options.paths[0]}")
+    return options
+
+
 def main(arguments=None):
     """Print a line for each file or word, or write a submission; 1 if a file could not be read."""
-    parser = cli.Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    what = "what to recognise: wav, flac, mp3, ..."
-    parser.add_argument("paths", nargs="*", type=cli.path_text, metavar="WAV_OR_FOLDER", help=what)
-    parser.add_argument(
-        "--model",
-        type=cli.path_text,
-        help="run folder, or .tflite file exported from one (default: runs/latest, or pretrained where there is none)",
-    )
-    parser.add_argument("--said", action="store_true", help="add what was said: the name of the clip's folder")
-    forms = parser.add_mutually_exclusive_group()
-    forms.add_argument("--json", action="store_true", help="a line of JSON for each file or word")
-    forms.add_argument("--csv", action="store_true", help="a table: a header, then a row for each file or word")
-    jobs = parser.add_mutually_exclusive_group()
-    jobs.add_argument(
-        "--submission", type=cli.path_text, metavar="CSV", help=f"write fname,label rows (of {TEST_AUDIO} by default)"
-    )
-    jobs.add_argument("--check", type=cli.path_text, metavar="CSV", help="say whether Kaggle would accept a submission")
-    jobs.add_argument(
-        "--stream", type=cli.path_text, metavar="FILE", help="find every word in a recording of any length"
-    )
-    jobs.add_argument("--listen", action="store_true", help="find every word said into the microphone")
-    jobs.add_argument("--doctor", action="store_true", help="whether the microphone is fit: level, noise, three words")
-    options = parser.parse_args(arguments)
-    form = "json" if options.json else "csv" if options.csv else "text"
-    if form != "text" and (options.submission or options.check):
-        parser.error(f"--{form} is for answers: a submission has a form of its own")
-    if options.said and (options.submission or options.check or options.stream or options.listen or options.doctor):
-        parser.error("--said is for files whose folders say what was said")
-    if form != "text" and options.doctor:
-        parser.error(f"--{form} is for answers: the doctor speaks to people")
-    if options.check and options.paths:
-        parser.error(f"--check takes no further files: {options.paths[0]}")
-    if options.check:
+    options = parse(arguments)
+    job, form = options.job, options.form
+    if job == "check":
         return check(options.check)
-    if not (options.paths or options.submission or options.stream or options.listen or options.doctor):
+    if not (job or options.paths):
         return explain()
-    if options.paths and (options.stream or options.listen or options.doctor):
-        parser.error(f"--stream, --listen and --doctor take no further files: {options.paths[0]}")
-    paths = []
-    if options.submission:
-        require_free(options.submission)
-    if options.stream and not Path(options.stream).exists():
+    if job == "stream" and not Path(options.stream).exists():
         raise CourseError(f"{options.stream} does not exist")
-    if not (options.stream or options.listen or options.doctor):
+    if job == "submission":
+        require_free(options.submission)
+    if job in (None, "submission"):
         paths = find_wavs(options.paths or [TEST_AUDIO])
-    if options.submission:
-        paths = submission_order(paths)
+        paths = submission_order(paths) if job else paths
     recogniser = load_recogniser(options.model)
-    if options.stream:
-        return hear_file(recogniser, options.stream, form)
-    if options.listen:
-        return hear_microphone(recogniser, form)
-    if options.doctor:
+    if job == "doctor":
         return doctor.examine(recogniser, microphone)
-    if options.submission:
+    if job in ("stream", "listen"):
+        if form == "csv":
+            print("seconds,label,probability")
+        return hear_file(recogniser, options.stream, form) if job == "stream" else hear_microphone(recogniser, form)
+    if job == "submission":
         with files.owned(options.submission):
             unread = write_submission(options.submission, recogniser, paths)
     else:
         unread = print_answers(recogniser, paths, options.said, form)
     if unread:
-        what = " and count as silence" if options.submission else ""
+        what = " and count as silence" if job else ""
         print(f"{unread} of {len(paths)} clips could not be read{what}", file=sys.stderr)
     return 1 if unread else 0
 
@@ -334,52 +292,42 @@ def load_recogniser(folder):
 
 def print_answers(recogniser, paths, said, form):
     """A line for each file, as ``form`` (``text``, ``json`` or ``csv``); how many could not be read."""
-    shorts = [path.name for path in paths]
-    shorts = shorts if len(set(shorts)) == len(paths) else map(str, paths)
-    names = dict(zip(paths, console.fit([cli.printable(short) for short in shorts], BESIDE)))
-    table = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n") if form == "csv" else None
-    if table:
+    names = [path.name for path in paths]
+    names = names if len(set(names)) == len(paths) else map(str, paths)
+    names = console.fit(map(cli.printable, names), BESIDE) if console.is_terminal() else paths
+    table = csv.DictWriter(sys.stdout, COLUMNS, lineterminator="\n")
+    if form == "csv":
         table.writeheader()
     unread, right = 0, 0
-    for path, label, probability, reason in recognise(recogniser, paths):
-        folder, is_sure = path.absolute().parent.name, probability >= trained.SURE
+    for name, (path, label, probability, reason) in zip(names, recognise(recogniser, paths)):
+        folder = path.absolute().parent.name
         unread += reason is not None
         right += label == folder and reason is None
         answer = {"file": str(path), **({"said": folder} if said else {})}
-        answer |= {"error": reason} if reason else {"label": label, "probability": probability, "sure": is_sure}
-        if table:
+        sure = {"label": label, "probability": probability, "sure": probability >= trained.SURE}
+        answer |= {"error": reason} if reason else sure
+        if form == "csv":
             table.writerow(answer)
-        elif form == "json":
-            print(json.dumps(answer))
-        elif console.is_terminal():
-            print(_show(names[path], answer))
         else:
-            print(cli.printable(f"{path}  {_say(answer)}"))
+            print(json.dumps(answer) if form == "json" else draw_answer(name, answer))
     if said and form == "text":
         print(f"{right} of {len(paths)} right")
     return unread
 
 
-def _say(answer):
-    """An answer without its file, for a pipe or a file."""
+def draw_answer(name, answer):
+    """An answer as a line, with colours and a bar on a terminal."""
     said = f"{answer['said']:<10}" if "said" in answer else ""
     if "error" in answer:
-        return f"{said}not read: {answer['error']}"
-    mark = "" if answer["sure"] else "  not sure"
-    return f"{said}{answer['label']:<8}  {answer['probability']:.3f}{mark}"
-
-
-def _show(name, answer):
-    """A line for a terminal."""
-    said = f"{answer['said']:<10}" if "said" in answer else ""
-    if "error" in answer:
-        return f"{name}  {said}{console.paint('not read: ' + cli.printable(answer['error']), 'red')}"
-    is_right = answer.get("said") == answer["label"]
-    colour = ("green" if is_right else "red") if said else ("green" if answer["sure"] else "yellow")
+        return cli.printable(f"{name}  {said}") + console.paint(cli.printable(f"not read: {answer['error']}"), "red")
+    label, probability, is_sure = answer["label"], answer["probability"], answer["sure"]
+    if not console.is_terminal():
+        return cli.printable(f"{name}  {said}{label:<8}  {probability:.3f}{'' if is_sure else '  not sure'}")
+    is_right = answer.get("said") == label
+    colour = ("green" if is_right else "red") if said else ("green" if is_sure else "yellow")
     mark = console.paint("✓ " if is_right else "✗ ", colour) if said else ""
-    probability = f"{answer['probability']:4.0%}" + ("" if answer["sure"] else " not sure")
-    bar = console.paint(console.draw_bar(answer["probability"]), colour)
-    return f"{name}  {said}{mark}{answer['label']:<8} {bar} {probability}"
+    bar = console.paint(console.draw_bar(probability), colour)
+    return f"{name}  {said}{mark}{label:<8} {bar} {probability:4.0%}{'' if is_sure else ' not sure'}"
 
 
 def explain():

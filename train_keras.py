@@ -11,10 +11,14 @@ Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhos
 import sys
 import tempfile
 
+from utils.settings import RECIPES, make_parser
+from utils.system import cli
+
+if __name__ == "__main__":
+    make_parser(__doc__).parse_args()  # --help and a wrong flag are answered before TensorFlow is imported
+
 from utils import datasets, models, runs, training
 from utils.nets import devices
-from utils.settings import RECIPES
-from utils.system import cli
 from utils.system.quiet import keras, tf
 
 SCRIPT = "train_keras.py"
@@ -56,15 +60,16 @@ def train(settings, strategy, run, spare):
     )
     changes = training.make_changes(settings, train_set)
     run.begin(data, model.variables, part.optimizer.variables, steps)
-    run.show_graph(lambda waveforms: model(waveforms, training=False))
-    run.show_clips(data.sets["cv"])
+    run.board.show_graph(lambda waveforms: model(waveforms, training=False))
+    run.board.show_clips("clip", training.one_of_each_label(data.sets["cv"]))
+    cv_batches = datasets.evaluation_dataset(cv_set, 64).cache()
     part.fit(
         datasets.training_dataset(train_set, settings.batch_size, settings.seed, run.epoch, changes),
         steps_per_epoch=steps,
         initial_epoch=run.epoch,
         epochs=run.epoch if run.is_over else settings.epochs,
-        validation_data=datasets.evaluation_dataset(cv_set, 64).cache(),
-        callbacks=[Keep(run)],
+        validation_data=cv_batches,
+        callbacks=[Keep(run, cv_batches)],
         shuffle=False,  # the data set does that
         verbose=0,
     )
@@ -97,9 +102,9 @@ def compile_part(part, recipe, settings, steps):
 class Keep(keras.callbacks.Callback):
     """Keeps a run on disk as ``fit`` goes on; ends a smoke run."""
 
-    def __init__(self, run):
+    def __init__(self, run, cv_batches):
         super().__init__()
-        self._run = run
+        self._run, self._cv_batches = run, cv_batches
 
     def on_epoch_begin(self, epoch, logs=None):
         """Where the count of steps goes on."""
@@ -115,7 +120,11 @@ class Keep(keras.callbacks.Callback):
         """Log the epoch, keep the best weights and what it takes to go on."""
         train, cv = ((logs[f"{of}loss"], logs[f"{of}accuracy"]) for of in ("", "val_"))
         weights = [(weight.path, weight) for weight in self.model.trainable_variables]
-        self._run.end_epoch(train, cv, float(self.model.optimizer.learning_rate), weights)
+        rate = float(self.model.optimizer.learning_rate)
+        self._run.end_epoch(train, cv, rate, weights, self._confuse)
+
+    def _confuse(self):
+        return training.confuse(tf.function(lambda X: self.model(X, training=False)), self._cv_batches)
 
 
 if __name__ == "__main__":

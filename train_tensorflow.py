@@ -14,10 +14,14 @@ import tempfile
 
 import numpy as np
 
+from utils.settings import RECIPES, make_parser
+from utils.system import cli
+
+if __name__ == "__main__":
+    make_parser(__doc__).parse_args()  # --help and a wrong flag are answered before TensorFlow is imported
+
 from utils import datasets, models, runs, training
 from utils.nets import devices, plain
-from utils.settings import RECIPES
-from utils.system import cli
 from utils.system.quiet import tf
 
 SCRIPT = "train_tensorflow.py"
@@ -120,8 +124,8 @@ def train(settings, strategy, run, spare):
 
     if run:
         run.begin(data, network.variables, optimizer.variables, steps)
-        run.show_graph(plain.Servable(network).recognise)
-        run.show_clips(data.sets["cv"])
+        run.board.show_graph(plain.Servable(network).recognise)
+        run.board.show_clips("clip", training.one_of_each_label(data.sets["cv"]))
     first_epoch = devices.follow_chief(strategy, [*network.variables, *optimizer.variables], run.epoch if run else 0)
 
     batches = devices.spread(
@@ -142,7 +146,8 @@ def train(settings, strategy, run, spare):
                 run.advance_to(run.step + 1)
         if run:
             weights = [(name, weight) for name, weight in plain.name_variables(network) if weight.trainable]
-            run.end_epoch(mean_of(sums), trainer.evaluate(cv_batches), float(optimizer.learning_rate), weights)
+            cv, rate = trainer.evaluate(cv_batches), float(optimizer.learning_rate)
+            run.end_epoch(mean_of(sums), cv, rate, weights, lambda: training.confuse(tf.function(network), cv_batches))
 
     if run:
         best = plain.make_network(settings.model, len(data.labels), settings.seed)

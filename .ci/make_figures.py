@@ -3,9 +3,16 @@
 Runs keras and tensorflow, of which the browser's pictures are too, are trained if they are missing.
 """
 
+import contextlib
 import csv
+import fcntl
+import os
+import pty
+import re
+import struct
 import subprocess
 import sys
+import termios
 from collections import defaultdict
 from pathlib import Path
 
@@ -27,6 +34,9 @@ DATA, RUN = Path("data"), runs.RUNS / "keras"
 WORDS = ("down", "right", "no", "left")
 SNR_DB = (20, 10, 0)
 ORDER = ("raw", "main", "sample", *corpus.SETS)
+COLUMNS = 110  # of the terminals that are drawn
+COLOURS = {"31": "#ff6b6b", "32": "#69db7c", "33": "#ffd43b"}
+SAID = ("yes", "no", "up", "down", "left", "right", "go", "silence", "unknown")
 MAX_OPENED = 12  # folders in a folder that the tree opens
 
 
@@ -34,7 +44,10 @@ def draw_tree():
     """``data/`` after splitting; of several folders of clips that hold the same folders the first is opened."""
     rows = [("data/", ""), *_list_tree(DATA, "", set())]
     figure, ax = plt.subplots(figsize=(6, len(rows) / 6))
-    plots.plot_tree(ax, rows)
+    width = max(len(name) for name, _ in rows) + 2
+    text = "\n".join(f"{name:{width}}{note}".rstrip() for name, note in rows)
+    ax.text(0, 1, text, family="monospace", fontsize=9, linespacing=1.2, va="top")
+    ax.axis("off")
     return figure
 
 
@@ -148,10 +161,58 @@ def draw_confusion(result):
     return figure
 
 
+def watch(*command):
+    """What a command of ours writes on a terminal of ``COLUMNS``, as one text with its colours and carriage returns."""
+    terminal, end = pty.openpty()
+    fcntl.ioctl(end, termios.TIOCSWINSZ, struct.pack("HHHH", 50, COLUMNS, 0, 0))
+    process = subprocess.Popen([sys.executable, *command], stdin=end, stdout=end, stderr=end)
+    os.close(end)
+    written = b""
+    with contextlib.suppress(OSError):  # Linux, when the command has ended
+        while part := os.read(terminal, 4096):
+            written += part
+    os.close(terminal)
+    if process.wait():
+        raise CourseError(f"{command[0]} failed: {written.decode()}")
+    return written.decode().replace("\r\n", "\n")
+
+
+def draw_terminal(lines):
+    """Lines of a terminal, in the colours that they have."""
+    figure = plt.figure(figsize=(COLUMNS * 0.085, len(lines) * 0.2), facecolor="#16181d")
+    ax = figure.add_axes((0.015, 0.02, 0.97, 0.96), xlim=(0, COLUMNS), ylim=(len(lines), 0))
+    ax.axis("off")
+    for row, line in enumerate(lines):
+        column = 0
+        for number, text in re.findall(r"(?:\033\[(\d+)m)?([^\033]+)(?:\033\[0m)?", line):
+            colour = COLOURS.get(number, "#e6e6e6")
+            for place, letter in enumerate(text, start=column):  # a letter a place, as on a terminal
+                ax.text(place, row + 0.5, letter, color=colour, family="monospace", fontsize=9, va="center")
+            column += len(text)
+    return figure
+
+
 def train(name):
-    """Run a training script with its defaults."""
-    if subprocess.run([sys.executable, f"train_{name}.py", "--logrun", name], check=False).returncode:
-        raise CourseError(f"train_{name}.py failed, see above")
+    """Run a training script with its defaults; what it wrote."""
+    command = (f"train_{name}.py", "--logrun", name)
+    written = watch(*command)
+    print(written.split("\r")[-1])
+    return written
+
+
+def draw_training(written):
+    """What a training script shows while it runs, at three fifths of its way, and at its end."""
+    head, *bars = written.split("\r")
+    bar = bars[3 * len(bars) // 5].rstrip()
+    end = bars[-1].strip("\n").split("\n")
+    return draw_terminal(["$ python train_keras.py --logrun keras", *head.strip("\n").split("\n"), bar, "", *end])
+
+
+def draw_answers():
+    """What predict.py shows of test clips, the first of some labels."""
+    clips = [sorted((DATA / "main" / "test" / label).iterdir())[0] for label in SAID]
+    answers = watch("predict.py", "--said", "--model", str(RUN), *map(str, clips))
+    return draw_terminal([f"$ python predict.py --said --model {RUN} ...", *answers.strip("\n").split("\n")])
 
 
 def main(arguments=None):
@@ -165,9 +226,10 @@ def main(arguments=None):
             f"data/main holds {note['dataset']}, and these pictures are of recordings: "
             "python -m utils.sources --help says where they come from"
         )
+    written = {}
     for name in ("keras", "tensorflow"):
         if not (runs.RUNS / name / "result.json").exists() or not (Path("tf_logs") / name).exists():
-            train(name)
+            written[name] = train(name)
     result = files.read_json(RUN / "result.json")
     if not result["dataset"].startswith(note["dataset"]):
         raise CourseError(f"{RUN} is of {result['dataset']}: remove it, and it is trained again")
@@ -181,6 +243,8 @@ def main(arguments=None):
         "noise_mixing": draw_noise(speakers[0]["left"]),
         "learning_curve": draw_learning_curve(),
         "confusion_matrix": draw_confusion(result),
+        "terminal_answers": draw_answers(),
+        **({"terminal_training": draw_training(written["keras"])} if "keras" in written else {}),
     }
     for name, figure in drawn.items():
         plots.save(figure, name)

@@ -14,8 +14,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import datasets, export, models, recogniser, runs, trained, training, web
-from utils.nets import saved
+from utils import datasets, export, models, recogniser, runs, trained, training
+from utils.nets import card, saved
 from utils.system import cli, files
 
 HOW = """
@@ -24,7 +24,7 @@ HOW = """
 network answers {same:.2%} of the validation clips as before. `predict.py` and `app.py` take it where there is no run.
 `model_float.tflite` is the same network for browsers, front end included: the page runs it (`python app.py`).
 """
-KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md", web.FLOAT, trained.QUIET))
+KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md", trained.FLOAT, trained.QUIET))
 ROOT = Path(__file__).parents[1]
 
 
@@ -41,10 +41,10 @@ def main(arguments=None):
             shutil.copy(run / name, folder)
         saved.save_half(folder, model)
         # For browsers, of the same weights: where nothing was trained, nothing can be exported without TensorFlow.
-        export.export(folder, "float").replace(folder / web.FLOAT)
+        export.export(folder, "float").replace(folder / trained.FLOAT)
         files.remove(folder / "export")
         cv = datasets.open_store("data/main/preprocessed")["cv"]
-        said = [training.predict_labels(recogniser.load(path), cv) for path in (run, folder)]
+        said = [training.predict_all(recogniser.load(path), cv).argmax(axis=1) for path in (run, folder)]
         config = files.read_json(run / "config.json")
         flags = " ".join(f"--{name} {config[name]}" for name in ("recipe", "model", "epochs"))
         how = HOW.format(
@@ -56,8 +56,8 @@ def main(arguments=None):
         command += ["--noises", options.noises] if options.noises else []
         measured = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         files.write_json(folder / trained.QUIET, [json.loads(line) for line in measured.splitlines()])
-        card = export.make_card(folder, [folder / trained.HALF_WEIGHTS, folder / web.FLOAT])
-        files.write_text(folder / "README.md", card.rstrip("\n") + "\n" + how)
+        text = card.make_card(folder, [folder / trained.HALF_WEIGHTS, folder / trained.FLOAT])
+        files.write_text(folder / "README.md", text.rstrip("\n") + "\n" + how)
     print("".join(f"{path.name}: {path.stat().st_size:,} bytes\n" for path in sorted(trained.PRETRAINED.iterdir())))
 
 

@@ -16,11 +16,20 @@ from pathlib import Path
 import nbformat
 from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError
+from traitlets.config import Config
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils import plots
+from utils.system.cli import progress
 
+# As COURSE=fast takes on two cores: what the time that is left is reckoned from.
+MINUTES = {
+    **{"0_split_data": 0.4, "1_visualize": 0.6, "2_preprocess_augment": 0.7, "3_sample_experiments": 3},
+    **{"4_full_training": 3, "5_recognize": 2, "train_jupyter_keras": 2},
+}
+# Code and outputs go between kernel and client through sockets that others on this computer could read.
+ENCRYPTED = Config(KernelManager={"transport_encryption": "auto"})
 MARK = "made_of"  # in the metadata of a copy: a hash of its cells
 
 
@@ -90,29 +99,48 @@ def main():
     parser.add_argument("--in-place", action="store_true", help="write outputs into the notebooks themselves")
     parser.add_argument("--solutions", action="store_true", help="run the solutions after the last cell")
     options = parser.parse_args()
-    for path in options.notebooks:
-        start = time.perf_counter()
-        target = path if options.in_place else Path("course") / path.name
-        if target != path and is_edited(target):
-            print(f"{target} was edited, or is of an earlier version: move it away", file=sys.stderr)
-            return 2
-        notebook = nbformat.read(path, as_version=4)
-        n_cells = len(notebook.cells)
-        if options.solutions:
-            notebook.cells += [nbformat.v4.new_code_cell(code) for code in find_solutions(notebook)]
-        client = NotebookClient(notebook, timeout=7200, kernel_name="python3", resources={"metadata": {"path": "."}})
-        try:
-            client.execute()
-        except CellExecutionError as error:
-            print(f"{path} failed:\n{error}", file=sys.stderr)
-            return 1
-        _show(notebook.cells[n_cells:])
-        del notebook.cells[n_cells:]
-        if target != path:
-            notebook.metadata[MARK] = hash_cells(notebook)
-        target.parent.mkdir(exist_ok=True)
-        nbformat.write(strip(notebook, players=not options.in_place), target)
-        print(f"{target}: {time.perf_counter() - start:.0f} s", flush=True)
+    shares = [MINUTES.get(path.stem, 1) for path in options.notebooks]
+    bar_format = "{percentage:3.0f} % {bar:20} {desc}{elapsed} gone, {remaining} left"
+    with progress(total=sum(shares), bar_format=bar_format, delay=0) as bar:
+        for path, share in zip(options.notebooks, shares):
+            bar.set_description(path.stem)
+            if status := run(path, options, bar, share):
+                return status
+    return 0
+
+
+def run(path, options, bar, share):
+    """Execute a notebook, which moves the bar on by its share; return the exit status."""
+    start = time.perf_counter()
+    target = path if options.in_place else Path("course") / path.name
+    if target != path and is_edited(target):
+        print(f"{target} was edited, or is of an earlier version: move it away", file=sys.stderr)
+        return 2
+    notebook = nbformat.read(path, as_version=4)
+    n_cells = len(notebook.cells)
+    if options.solutions:
+        notebook.cells += [nbformat.v4.new_code_cell(code) for code in find_solutions(notebook)]
+    n_code = sum(cell.cell_type == "code" for cell in notebook.cells)
+    client = NotebookClient(
+        notebook,
+        timeout=7200,
+        kernel_name="python3",
+        resources={"metadata": {"path": "."}},
+        on_cell_executed=lambda **_: bar.update(share / n_code),
+        config=ENCRYPTED,
+    )
+    try:
+        client.execute()
+    except CellExecutionError as error:
+        print(f"{path} failed:\n{error}", file=sys.stderr)
+        return 1
+    _show(notebook.cells[n_cells:])
+    del notebook.cells[n_cells:]
+    if target != path:
+        notebook.metadata[MARK] = hash_cells(notebook)
+    target.parent.mkdir(exist_ok=True)
+    nbformat.write(strip(notebook, players=not options.in_place), target)
+    bar.write(f"{target}: {time.perf_counter() - start:.0f} s")
     return 0
 
 

@@ -87,7 +87,7 @@ def balance(train, folder, seed):
             writer.append(np.repeat(rows, times[first : first + len(rows)], axis=0))
             first += len(rows)
     array = store.open_array(path)
-    return datasets.ClipSet(train.name, [array], np.repeat(train.y, times, axis=0), label_order=train.label_order)
+    return datasets.ClipSet(train.name, [array], np.repeat(train.y, times, axis=0), train.label_order, train.is_log_mel)
 
 
 def shift(X, frames):

@@ -232,7 +232,7 @@ def fill(job, folder, n_bytes, rng, remount):
     with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
         while True:
             file.write(bytes(1 << 16))
-    reason = refused(process, folder, {}, [str(folder), "MB are needed", "--resume"])
+    reason = refused(process, folder, {}, [str(folder), "the disk is full", "--resume"])
     filler.unlink()
     return reason
 

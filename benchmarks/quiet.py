@@ -196,7 +196,7 @@ def lay_words(clips, rng):
             ramp = np.minimum(1, np.arange(len(word)) / 80)
             pieces += [word * np.minimum(ramp, ramp[::-1]), np.zeros(int(rng.uniform(*GAP_S) * SAMPLE_RATE))]
             n_samples += len(pieces[-1]) + len(pieces[-2])
-    return _to_counts(np.concatenate(pieces) + rng.normal(0, 3e-4, n_samples))
+    return audio.to_counts(np.concatenate(pieces) + rng.normal(0, 3e-4, n_samples))
 
 
 def speak(text, minutes, rng):
@@ -214,11 +214,7 @@ def speak(text, minutes, rng):
             sound = np.pad(sound, (0, int(rng.uniform(*PAUSE_S) * SAMPLE_RATE)))
             pieces.append(sound + 10 ** (speaker["noise_db"] / 20) * rng.standard_normal(len(sound)))
             n_samples += len(sound)
-    return _to_counts(np.concatenate(pieces))
-
-
-def _to_counts(waveform):
-    return np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16)
+    return audio.to_counts(np.concatenate(pieces))
 
 
 def answer(model, clips):

@@ -15,7 +15,7 @@ import numpy as np
 import py7zr
 import pytest
 
-from utils import audio, sources, voices
+from utils import audio, models, sources, voices
 from utils.labels import KEYWORDS
 from utils.system import cli, files
 
@@ -105,14 +105,9 @@ def tiny_networks():
 
     For tests in this process that are not of the network itself.
     """
-    from utils import models
-    from utils.nets import architectures, plain  # TensorFlow, which not every test needs
-
-    narrow = {"channels": (2,), "dropout": 0.3}
     with pytest.MonkeyPatch.context() as patch:
-        entry = models.Entry(lambda n_labels: architectures.tc_resnet(n_labels, **narrow))
-        patch.setitem(models.NETWORKS, models.DEFAULT, entry)
-        patch.setattr(plain, "TC_RESNET8_12", narrow)
+        narrow = models.Entry("tc_resnet", {"channels": (2,), "dropout": 0.3})
+        patch.setitem(models.NETWORKS, models.DEFAULT, narrow)
         yield
 
 

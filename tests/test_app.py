@@ -36,7 +36,7 @@ def address(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     shutil.copytree(trained.PRETRAINED, "runs/own")
     site = web.Site(lambda: [trained.PRETRAINED, *trained.list_folders()[:-1]], reads_sounds=True)
-    with contextlib.closing(site), app.Server(("127.0.0.1", 0), site) as server:
+    with app.Server(("127.0.0.1", 0), site) as server:
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
         server.shutdown()
@@ -63,7 +63,9 @@ def test_page_and_models_are_served_with_the_types_that_browsers_ask_for(address
         assert tuple(info["labels"]) == LABELS
         assert info["rule"]["threshold"] == stream.Rule().threshold
         assert (info["step_s"], info["sure"]) == (stream.STEP_S, trained.SURE)
-        assert get(f"{address}/{model['folder']}model.tflite")[2] == web.find_float(trained.PRETRAINED).read_bytes()
+        assert (
+            get(f"{address}/{model['folder']}model.tflite")[2] == trained.find_exported(trained.PRETRAINED).read_bytes()
+        )
     assert "yes" in info["examples"]
     example = get(f"{address}/{models[1]['folder']}examples/yes.wav")
     assert example[:2] == (200, "audio/wav")
@@ -103,10 +105,10 @@ def test_two_runs_of_one_name_are_two_models(tmp_path):
     for folder, labels in zip(folders, ("yes\nno\n", "lights\nmusic\n")):
         shutil.copytree(trained.PRETRAINED, folder)
         (folder / "labels.txt").write_text(labels)
-    with contextlib.closing(web.Site(lambda: folders)) as site:
-        models = json.loads(site.read("models.json"))["models"]
-        assert [model["name"] for model in models] == ["run", "run (2)"]
-        labels = [json.loads(site.read(model["folder"] + "model.json"))["labels"] for model in models]
+    site = web.Site(lambda: folders)
+    models = json.loads(site.read("models.json"))["models"]
+    assert [model["name"] for model in models] == ["run", "run (2)"]
+    labels = [json.loads(site.read(model["folder"] + "model.json"))["labels"] for model in models]
     assert labels == [["yes", "no"], ["lights", "music"]]
 
 
@@ -126,7 +128,7 @@ def test_sounds_that_a_browser_cannot_read_are_read_here(address, tmp_path):
 
 
 def test_a_run_that_cannot_be_exported_is_told_in_one_line(address, monkeypatch):
-    web.find_float(Path("runs/own")).unlink()
+    trained.find_exported(Path("runs/own")).unlink()
     done = subprocess.CompletedProcess([], 1, "", "a note\nexport.py: error: runs/own is damaged: train it again\n")
     monkeypatch.setattr(web.subprocess, "run", lambda *_, **__: done)
     assert get(f"{address}/models/own/model.tflite")[::2] == (500, b"runs/own is damaged: train it again")
@@ -350,7 +352,7 @@ def test_only_this_page_is_answered(address):
 def test_the_address_that_is_printed_is_one_to_open(host, printed, monkeypatch):
     if ":" in host and not socket.has_ipv6:
         pytest.skip("no IPv6 here")
-    with contextlib.closing(web.Site(lambda: [trained.PRETRAINED])) as site, app.Server((host, 0), site) as server:
+    with app.Server((host, 0), web.Site(lambda: [trained.PRETRAINED])) as server:
         assert server.address == f"http://{printed}:{server.server_port}"
         threading.Thread(target=server.serve_forever, args=[0.02], daemon=True).start()
         assert get(server.address)[0] == 200
@@ -364,25 +366,22 @@ def test_a_port_that_is_not_ours_is_not_said_to_be_in_use(monkeypatch):
         raise PermissionError(errno.EACCES, "Permission denied")
 
     monkeypatch.setattr(app, "Server", refuse)
-    monkeypatch.setattr(sys, "platform", "linux")
-    with pytest.raises(CourseError, match="port 80 is not yours to listen on: choose a --port above 1023"):
+    with pytest.raises(CourseError, match=r"127.0.0.1:80 cannot be listened on \(permission denied\): .* above 1023"):
         app.open_server("127.0.0.1", 80, None)
 
 
 def test_what_cannot_be_read_is_answered(address, monkeypatch):
     for length in ("9" * 5000, str(app.MAX_BYTES + 1)):
-        assert ask(address, "POST", "/sound", Content_Length=length)[0] == 413
+        assert ask(address, "POST", "/sound", Content_Length=length) == (422, b"larger than 20 MB")
     monkeypatch.setattr(app, "read_sound", lambda _: Path("nowhere").read_bytes())  # as a disk that is full
-    assert ask(address, "POST", "/sound", b"x") == (
-        500,
-        b"it cannot be kept while it is read (No such file or directory)",
-    )
+    status, line = ask(address, "POST", "/sound", b"x")
+    assert (status, b"No such file" in line) == (500, True)
     assert 0 < app.Handler.timeout <= 60
 
 
 def test_what_is_ready_waits_for_nothing_that_is_being_made(tmp_path, monkeypatch):
     shutil.copytree(trained.PRETRAINED, tmp_path / "new")
-    (tmp_path / "new" / web.FLOAT).unlink()
+    (tmp_path / "new" / trained.FLOAT).unlink()
     begun, end = threading.Event(), threading.Event()
 
     def export(*_, **__):
@@ -391,50 +390,33 @@ def test_what_is_ready_waits_for_nothing_that_is_being_made(tmp_path, monkeypatc
         return subprocess.CompletedProcess([], 1, "", "error: it failed")
 
     monkeypatch.setattr(web.subprocess, "run", export)
-    with contextlib.closing(web.Site(lambda: [trained.PRETRAINED, tmp_path / "new"])) as site:
-        site.read("models/pretrained/examples/yes.wav")
+    site = web.Site(lambda: [trained.PRETRAINED, tmp_path / "new"])
+    site.read("models/pretrained/examples/yes.wav")
 
-        def read_new():
-            with contextlib.suppress(CourseError):
-                site.read("models/new/model.tflite")
+    def read_new():
+        with contextlib.suppress(CourseError):
+            site.read("models/new/model.tflite")
 
-        slow = threading.Thread(target=read_new)
-        slow.start()
-        assert begun.wait(30)
-        ready = threading.Thread(
-            target=lambda: [site.read(f"models/pretrained/{name}") for name in ("model.tflite", "examples/yes.wav")]
-        )
-        ready.start()
-        ready.join(10)
-        is_waiting = ready.is_alive()
-        end.set()
-        slow.join()
-        assert not is_waiting
+    slow = threading.Thread(target=read_new)
+    slow.start()
+    assert begun.wait(30)
+    ready = threading.Thread(
+        target=lambda: [site.read(f"models/pretrained/{name}") for name in ("model.tflite", "examples/yes.wav")]
+    )
+    ready.start()
+    ready.join(10)
+    is_waiting = ready.is_alive()
+    end.set()
+    slow.join()
+    assert not is_waiting
 
 
 def test_words_are_found_however_they_are_quoted(tmp_path, monkeypatch):
     shutil.copytree(trained.PRETRAINED, tmp_path / "run")
     (tmp_path / "run" / "labels.txt").write_text("don't\nl\u00e9g\u00e8re (a)\n")
-    with contextlib.closing(web.Site(lambda: [tmp_path / "run"])) as site:
-        for name in ("don't", "don%27t", "l%C3%A9g%C3%A8re%20(a)", "l%C3%A9g%C3%A8re%20%28a%29"):
-            assert site.read(f"models/run/examples/{name}.wav")[:4] == b"RIFF"
-
-
-def test_what_is_fetched_for_tests_leaves_the_runtime_where_it_is(tmp_path, monkeypatch):
-    def lay(folder, names):
-        versions = {f"node_modules/{name}": {"version": version} for name, version in names.items()}
-        for name, version in names.items():
-            (folder / name).mkdir(parents=True)
-            (folder / name / "file").write_text(f"{folder.name} {version}")
-        (folder / ".package-lock.json").write_text(json.dumps({"packages": versions}))
-
-    monkeypatch.setattr(web, "MODULES", tmp_path / "there")
-    lay(tmp_path / "there", {"@litertjs/core": "1", "@litertjs/old": "1"})
-    lay(tmp_path / "new", {"@litertjs/core": "1", "@litertjs/old": "2", "axe-core": "3"})
-    web.place_packages(tmp_path / "new", ["@litertjs/core", "@litertjs/old", "axe-core"])
-    found = {path.parent.name: path.read_text() for path in (tmp_path / "there").rglob("file")}
-    assert found == {"core": "there 1", "old": "new 2", "axe-core": "new 3"}
-    assert "axe-core" in (tmp_path / "there" / ".package-lock.json").read_text()
+    site = web.Site(lambda: [tmp_path / "run"])
+    for name in ("don't", "don%27t", "l%C3%A9g%C3%A8re%20(a)", "l%C3%A9g%C3%A8re%20%28a%29"):
+        assert site.read(f"models/run/examples/{name}.wav")[:4] == b"RIFF"
 
 
 def run_worker(code, given):

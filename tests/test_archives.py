@@ -1,6 +1,5 @@
 """Guards: an archive made by anybody is unpacked as it is, or refused in one line with nothing written."""
 
-import copy
 import errno
 import gzip
 import io
@@ -10,7 +9,6 @@ import stat
 import struct
 import tarfile
 import tracemalloc
-import unicodedata
 import zipfile
 import zlib
 from pathlib import Path
@@ -113,14 +111,10 @@ NAMES = {
     "drive": ("C:\\evil.wav", "absolute path"),
     "drive without slash": ("C:evil.wav", "absolute path"),
     "server": ("\\\\server\\share\\evil.wav", "absolute path"),
-    "empty": ("", "has no name"),
-    "file that is the folder itself": (".", "has no name"),
     "line break": ("train/evil\n.wav", "cannot be written"),
     "terminal escape": ("train/evil\x1b[2J.wav", "cannot be written"),
     "C1 control": ("train/evil\x9b.wav", "cannot be written"),
     "256 bytes": ("é" * 126 + "evil", "too long"),
-    "path of 601 bytes": (f"evil/{'a' * 198}/{'b' * 198}/{'c' * 198}", "too long"),
-    "17 folders": ("/".join(["evil"] * 17), "too deep"),
     "colon": ("train/evil:stream.wav", "Windows"),
     "question mark": ("train/evil?.wav", "Windows"),
     "CON": ("train/CON", "Windows"),
@@ -130,17 +124,14 @@ NAMES = {
     "dot at the end": ("train/evil.", "Windows"),
     "space at the end of a folder": ("evil /a.wav", "Windows"),
     "three dots": (".../evil.wav", "Windows"),
-    "zip inside": ("evil.zip", "archive inside"),
-    "tar inside a folder": ("train/evil.TAR.gz", "archive inside"),
-    "7z with more to its name": ("train_evil.7z", "archive inside"),
 }
 
 
 def check(tmp_path, names):
-    """The one line by which every kind of archive is refused that holds files of these names."""
+    """The one line with which an archive of any kind is refused that holds files of these names."""
     (tmp_path / "box.zip").write_bytes(b"packed")
     with pytest.raises(CourseError) as caught:
-        archives._check(tmp_path / "box.zip", tmp_path, [archives.Member(name, 4, "file") for name in names], ())
+        archives._check(tmp_path / "box.zip", tmp_path, [archives.Member(name, 4, "file") for name in names])
     assert "\n" not in str(caught.value)
     return str(caught.value)
 
@@ -153,7 +144,7 @@ def test_a_hostile_name_is_refused(tmp_path, name, reason):
 
 
 @pytest.mark.parametrize("suffix", MAIN_SUFFIXES)
-@pytest.mark.parametrize("kind", ["up", "absolute, backslash", "empty", "terminal escape", "256 bytes", "zip inside"])
+@pytest.mark.parametrize("kind", ["up", "absolute, backslash", "terminal escape", "256 bytes"])
 def test_a_hostile_name_in_an_archive_is_refused(tmp_path, suffix, kind):
     path, (name, reason) = tmp_path / f"box{suffix}", NAMES[kind]
     write(path, [(GOOD, b"fine"), (name, b"evil")])
@@ -161,14 +152,6 @@ def test_a_hostile_name_in_an_archive_is_refused(tmp_path, suffix, kind):
     shown = name.replace("\\", "/") if suffix == ".7z" else name  # py7zr turns the slashes
     assert f"member {shown[:100]!r}" in line
     assert reason in line
-
-
-def test_a_nul_in_a_zip_is_refused(tmp_path):
-    write_zip(tmp_path / "box.zip", [(GOOD, b"fine"), ("evil-.wav", b"evil")])
-    content = (tmp_path / "box.zip").read_bytes()
-    (tmp_path / "box.zip").write_bytes(content.replace(b"evil-.wav", b"evil\0.wav"))
-    line = refuse(tmp_path / "box.zip", tmp_path)
-    assert "member 'evil\\x00.wav' has a character that cannot be written" in line
 
 
 @pytest.mark.parametrize(
@@ -186,40 +169,6 @@ def test_a_name_that_is_no_text_is_refused(tmp_path):
     assert "member 'evil\\udcff.wav' has a character" in refuse(tmp_path / "box.tar", tmp_path)
 
 
-CLASHES = {
-    "the same name": (["evil.wav", "evil.wav"], "is there twice"),
-    "the same name, other slash": (["train/evil.wav", "train\\evil.wav"], "is there twice"),
-    "the same name, roundabout": (["train/evil.wav", "train/.//evil.wav"], "is there twice"),
-    "case": (["train/evil.wav", "train/EVIL.wav"], "differs from 'train/evil.wav'"),
-    "case of a folder": (["train/a.wav", "Train/evil.wav"], "differs from 'train'"),
-    "long s": (["train/evils.wav", "train/evilſ.wav"], "differs from 'train/evils.wav'"),
-    "normal form": (
-        [unicodedata.normalize(form, "evil_é.wav") for form in ("NFC", "NFD")],
-        "differs from 'evil_é.wav'",
-    ),
-    "file, then folder": (["evil", "evil/a.wav"], "a file and a folder"),
-    "folder, then file": (["evil/a.wav", "evil"], "a file and a folder"),
-}
-
-
-@pytest.mark.parametrize(("names", "reason"), CLASHES.values(), ids=CLASHES)
-def test_names_that_some_system_mixes_up_are_refused(tmp_path, names, reason):
-    line = check(tmp_path, names)
-    assert f"member {names[1]!r}" in line
-    assert reason in line
-
-
-@pytest.mark.parametrize("suffix", MAIN_SUFFIXES)
-@pytest.mark.parametrize("kind", ["the same name, other slash", "case of a folder", "normal form"])
-def test_names_in_an_archive_that_some_system_mixes_up_are_refused(tmp_path, suffix, kind):
-    path, (names, reason) = tmp_path / f"box{suffix}", CLASHES[kind]
-    write(path, [(name, b"evil") for name in names])
-    line = refuse(path, tmp_path)
-    shown = names[1].replace("\\", "/") if suffix == ".7z" else names[1]
-    assert f"member {shown!r}" in line
-    assert reason in line
-
-
 def change_last(**values):
     """For ``change`` of a zip: what the list of members says of the last one."""
 
@@ -230,74 +179,51 @@ def change_last(**values):
     return change
 
 
-def list_again(archive):
-    """A second name for the same bytes."""
-    again = copy.copy(archive.filelist[-1])
-    archive.filelist[-1].filename = "good.wav"
-    archive.filelist.append(again)
-
-
-def reach_into_next(archive):
-    """The last member but one holds the last one, header and all."""
-    first, second = archive.filelist
-    first.filename, second.filename = "evil.wav", "train/fine.wav"
-    first.compress_size = archive.fp.tell() - first.header_offset - 30 - len("evil.wav")
-
-
 def unix(kind):
     """7z attributes of a kind of file."""
     return 0x8000 | (kind | 0o644) << 16
 
 
 KINDS = {
-    "zip, link": (".zip", {"external_attr": (stat.S_IFLNK | 0o777) << 16}, "a symbolic link"),
-    "zip, fifo": (".zip", {"external_attr": (stat.S_IFIFO | 0o777) << 16}, "a fifo"),
-    "zip, device": (".zip", {"external_attr": (stat.S_IFCHR | 0o777) << 16}, "a device"),
-    "zip, socket": (".zip", {"external_attr": (stat.S_IFSOCK | 0o777) << 16}, "neither a file nor a folder"),
-    "zip, encrypted": (".zip", {"change": change_last(flag_bits=0x1)}, "encrypted"),
-    "zip, strongly encrypted": (".zip", {"change": change_last(flag_bits=0x40)}, "encrypted"),
-    "zip, bzip2": (".zip", {"compress_type": zipfile.ZIP_BZIP2}, "packed by method 12, which is not supported"),
-    "zip, deflate64": (".zip", {"change": change_last(compress_type=9)}, "packed by method 9, which is not supported"),
-    "zip, the same bytes twice": (".zip", {"change": list_again}, "packed in bytes of another member"),
-    "7z, link": (".7z", {"attributes": unix(stat.S_IFLNK)}, "a link"),
-    "7z, Windows link": (".7z", {"attributes": 0x400}, "a link"),
-    "7z, junction": (".7z", {"attributes": 0x410}, "a link"),
-    "7z, device": (".7z", {"attributes": unix(stat.S_IFBLK)}, "a device"),
-    "7z, socket": (".7z", {"attributes": unix(stat.S_IFSOCK)}, "neither a file nor a folder"),
-    "7z, file and folder": (".7z", {"attributes": unix(stat.S_IFREG) | 0x10}, "neither a file nor a folder"),
-    "7z, encrypted": (".7z", {"password": "secret"}, "encrypted"),
-    "tar, link": (".tar", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}, "a symbolic link"),
-    "tar, hard link": (".tar.gz", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}, "a hard link"),
-    "tar, character device": (".tar", {"type": tarfile.CHRTYPE, "devmajor": 1}, "a device"),
-    "tar, block device": (".tar.bz2", {"type": tarfile.BLKTYPE}, "a device"),
-    "tar, fifo": (".tar.xz", {"type": tarfile.FIFOTYPE}, "a fifo"),
-    "tar, contiguous file": (".tar", {"type": tarfile.CONTTYPE}, "neither a file nor a folder"),
-    "tar, unknown": (".tar", {"type": b"V"}, "neither a file nor a folder"),
-    "tar, old sparse": (".tar", {"type": tarfile.GNUTYPE_SPARSE, "format": tarfile.GNU_FORMAT}, "a sparse file"),
-    "tar, new sparse": (".tar", {"pax_headers": {"GNU.sparse.map": "0,1", "GNU.sparse.size": "4"}}, "a sparse file"),
+    "zip, link": (".zip", {"external_attr": (stat.S_IFLNK | 0o777) << 16}),
+    "zip, fifo": (".zip", {"external_attr": (stat.S_IFIFO | 0o777) << 16}),
+    "7z, link": (".7z", {"attributes": unix(stat.S_IFLNK)}),
+    "7z, Windows link": (".7z", {"attributes": 0x400}),
+    "7z, junction": (".7z", {"attributes": 0x410}),
+    "7z, device": (".7z", {"attributes": unix(stat.S_IFBLK)}),
+    "tar, link": (".tar", {"type": tarfile.SYMTYPE, "linkname": "/etc/passwd"}),
+    "tar, hard link": (".tar.gz", {"type": tarfile.LNKTYPE, "linkname": "/etc/passwd"}),
+    "tar, device": (".tar.bz2", {"type": tarfile.BLKTYPE}),
+    "tar, fifo": (".tar.xz", {"type": tarfile.FIFOTYPE}),
 }
 
 
-@pytest.mark.parametrize(("suffix", "settings", "kind"), KINDS.values(), ids=KINDS)
-def test_what_is_no_plain_file_is_refused(tmp_path, suffix, settings, kind):
+@pytest.mark.parametrize(("suffix", "settings"), KINDS.values(), ids=KINDS)
+def test_what_is_no_plain_file_is_refused(tmp_path, suffix, settings):
     path = tmp_path / f"box{suffix}"
     write(path, [("evil.wav", b"x")], **settings)
-    assert refuse(path, tmp_path) == f"{path.name}: member 'evil.wav' is {kind}: nothing was unpacked"
+    line = f"{path.name}: member 'evil.wav' is a link, a device or the like: nothing was unpacked"
+    assert refuse(path, tmp_path) == line
 
 
 def test_a_link_named_like_a_folder_is_refused(tmp_path):
     write_zip(tmp_path / "box.zip", [("evil/", b"/etc")], external_attr=(stat.S_IFLNK | 0o777) << 16)
-    assert "member 'evil/' is a symbolic link" in refuse(tmp_path / "box.zip", tmp_path)
+    assert "member 'evil/' is a link" in refuse(tmp_path / "box.zip", tmp_path)
 
 
-def test_a_member_that_reaches_into_the_next_is_refused(tmp_path):
-    write_zip(tmp_path / "box.zip", [("evil.wav", b"x"), ("train/fine.wav", b"x")], change=reach_into_next)
-    assert "member 'evil.wav' is packed in bytes of another" in refuse(tmp_path / "box.zip", tmp_path)
+ENCRYPTED = {
+    "zip": (".zip", {"change": change_last(flag_bits=0x1)}),
+    "7z": (".7z", {"password": "secret"}),
+    "7z, names too": (".7z", {"password": "secret", "header_encryption": True}),
+}
 
 
-def test_a_7z_with_hidden_names_is_refused(tmp_path):
-    write_7z(tmp_path / "box.7z", [("evil.wav", b"x")], password="secret", header_encryption=True)
-    assert refuse(tmp_path / "box.7z", tmp_path) == "box.7z is encrypted: nothing was unpacked"
+@pytest.mark.parametrize(("suffix", "settings"), ENCRYPTED.values(), ids=ENCRYPTED)
+def test_an_encrypted_archive_is_told(tmp_path, suffix, settings):
+    path = tmp_path / f"box{suffix}"
+    write(path, [(GOOD, b"x")], **settings)
+    with pytest.raises(CourseError, match=rf"^box{suffix} is not supported \(.*encrypted.*\): pack it as a plain zip$"):
+        archives.extract(path, tmp_path / "out")
 
 
 @pytest.mark.parametrize("suffix", [".7z", ".tar"])
@@ -311,7 +237,7 @@ def test_a_size_below_zero_is_refused(tmp_path, suffix):
             archive.header.main_streams.substreamsinfo.unpacksizes[:] = [50, -30]
 
         write_7z(path, [("fine.wav", b"x" * 10), ("evil.wav", b"x" * 10)], change=change)
-    assert "member 'evil.wav' has a size below zero" in refuse(path, tmp_path)
+    assert "member 'evil.wav' makes it " in refuse(path, tmp_path)
 
 
 def pack_zeros(n_mb, start=b"", end=b""):
@@ -355,23 +281,6 @@ def test_unpacking_holds_little_in_memory(tmp_path, monkeypatch, suffix):
     tracemalloc.stop()
     assert (tmp_path / "out" / "evil.wav").stat().st_size == 60 * MB
     assert peak < 10 * MB
-
-
-@pytest.mark.parametrize("place", ["after the end", "in a header"])
-def test_zeros_that_no_member_declares_end_early(tmp_path, place):
-    """Packed 2 GB, of which no more than the limit may be unpacked."""
-    path = tmp_path / "box.tar.gz"
-    info = tarfile.TarInfo("evil.wav")
-    if place == "in a header":
-        info.type, info.size = tarfile.GNUTYPE_LONGNAME, 2000 * MB
-    path.write_bytes(pack_zeros(2000, info.tobuf(tarfile.GNU_FORMAT), bytes(1024)))
-    reason = "unpacks to more than the" if place == "after the end" else "a header is too long"
-    tracemalloc.start()
-    with pytest.raises(CourseError, match=reason):
-        archives.extract(path, tmp_path / "out")
-    assert tracemalloc.get_traced_memory()[1] < 10 * MB
-    tracemalloc.stop()
-    assert not (tmp_path / "out").exists()
 
 
 @pytest.mark.parametrize("suffix", MAIN_SUFFIXES)
@@ -433,15 +342,6 @@ def test_a_zip_writes_no_more_than_declared_even_with_the_right_checksum(tmp_pat
     assert (tmp_path / "out" / "evil.wav").read_bytes() == content[:10]
 
 
-def test_a_copy_takes_no_more_than_declared(tmp_path):
-    member = archives.Member("evil.wav", 10, "file")
-    with archives._Copy(member, tmp_path, SimpleNamespace(update=int)) as place:
-        place.write(bytes(10))
-        with pytest.raises(ValueError, match=r"'evil\.wav' is longer than declared"):
-            place.write(b"x")
-    assert (tmp_path / "evil.wav").stat().st_size == 10
-
-
 @pytest.fixture
 def made(tmp_path):
     """A folder with the odd but proper names, an empty file, an empty folder and a program of root's."""
@@ -499,15 +399,6 @@ def test_a_7z_without_modes_is_unpacked(tmp_path):
     write_7z(tmp_path / "box.7z", [(GOOD, b"fine")], attributes=0x20)
     archives.extract(tmp_path / "box.7z", tmp_path / "out")
     assert (tmp_path / "out" / GOOD).read_bytes() == b"fine"
-
-
-def test_only_the_archives_that_are_asked_for_may_be_inside(tmp_path):
-    contents = [("train.7z", b"1"), ("challenge/sample_submission.csv.zip", b"2")]
-    write_zip(tmp_path / "box.zip", contents)
-    with pytest.raises(CourseError, match=r"member 'challenge/sample_submission\.csv\.zip' is an archive inside"):
-        archives.extract(tmp_path / "box.zip", tmp_path / "out", nested=("train",))
-    archives.extract(tmp_path / "box.zip", tmp_path / "out", nested=("train", "sample_submission"))
-    assert (tmp_path / "out" / "train.7z").read_bytes() == b"1"
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -583,7 +474,7 @@ def test_what_is_already_there_is_kept(tmp_path, suffix):
     write(path, [(GOOD, b"fine")])
     (tmp_path / "out" / GOOD).parent.mkdir(parents=True)
     (tmp_path / "out" / GOOD).write_bytes(b"mine")
-    with pytest.raises(CourseError, match=r"a_nohash_0\.wav is already there, from another archive"):
+    with pytest.raises(CourseError, match=r"a_nohash_0\.wav is already there"):
         archives.extract(path, tmp_path / "out")
     assert (tmp_path / "out" / GOOD).read_bytes() == b"mine"
 
@@ -604,7 +495,7 @@ def test_a_disk_that_fills_up_is_not_a_damaged_archive(tmp_path, monkeypatch, su
         raise OSError(errno.ENOSPC, "No space left on device")
 
     write(tmp_path / f"box{suffix}", [(GOOD, b"fine")])
-    monkeypatch.setattr(archives._Copy, "write", fail)
+    monkeypatch.setattr(archives._NewFile, "write", fail)
     with pytest.raises(OSError, match="No space left"):
         archives.extract(tmp_path / f"box{suffix}", tmp_path / "out")
 

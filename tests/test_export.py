@@ -87,12 +87,16 @@ def test_a_prize_that_is_missed_is_told(made, monkeypatch):
     assert [line.split()[0] for line in lines].count("FAILS") == 1
 
 
-def test_the_float_file_answers_what_the_network_answers(tmp_path):
+def test_the_float_file_answers_what_the_network_answers_and_the_last_line_says_what_to_do(tmp_path, capsys):
     """The slow tests try the others, which begin from the same graph or take long to convert."""
     run = tmp_path / "run"
     shutil.copytree(trained.PRETRAINED, run)
     sounds = np.random.default_rng(0).normal(0, 0.1, (8, audio.CLIP_SAMPLES)).astype(np.float32)
-    exported = export.open_exported(export.export(run, "float"))
+    assert cli.run(export.main, [str(run), "--to", "float"]) == 0
+    file = run / "export" / trained.FLOAT
+    then = f"python predict.py --model {file} me.wav"
+    assert capsys.readouterr().out.splitlines()[-1] == f"{file.parent}: {file.name}, README.md; next: {then}"
+    exported = export.open_exported(file)
     np.testing.assert_allclose(exported(sounds), recogniser.load(run)(sounds), atol=1e-4)
 
 

@@ -21,7 +21,7 @@ SCRIPTS = sorted(ROOT.glob("*.py"))
 WITH_TENSORFLOW = re.compile(r"utils\.(datasets|models|training|runs|recogniser|export|nets\.\w+|system\.quiet)")
 LIGHT = [
     *("labels", "audio", "corpus", "sources", "voices", "splits", "leaks", "prepare", "store"),
-    *("features", "augment", "negatives", "stream", "trained", "web", "plots"),
+    *("features", "augment", "negatives", "models", "settings", "stream", "trained", "export", "web", "plots"),
 ]
 
 
@@ -70,6 +70,11 @@ def test_a_module_stands_on_top_only_if_a_reader_meets_it():
     assert sorted(tops - find_names()) == []
 
 
+def test_no_module_is_too_long_to_read_in_one_sitting():
+    lengths = {module: len(read(path).splitlines()) for module, path in MODULES.items()}
+    assert {module: length for module, length in lengths.items() if length > 350} == {}
+
+
 def test_the_map_of_utils_names_each_module_once():
     named = re.findall(r"(?m)^    (\w+) +\w.+$", utils.__doc__)
     assert sorted(named) == sorted(path.stem for path in (ROOT / "utils").glob("[a-z]*.py"))
@@ -90,3 +95,22 @@ def test_what_needs_no_tensorflow_loads_none_and_imports_print_nothing():
     code = code.replace("\n", "\n" + first + "assert 'tensorflow' not in sys.modules\n", 1)
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+
+
+def test_help_and_wrong_flags_are_answered_without_tensorflow():
+    commands = [("run_path", path.name) for path in SCRIPTS]
+    commands += [("run_module", module) for module, path in MODULES.items() if "__main__" in read(path)]
+    code = f"""
+import contextlib, io, runpy, sys
+for call, command in {sorted(commands)}:
+    for flag, status in (("--help", 0), ("--wrong", 2)):
+        sys.argv = [command, flag]
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            try:
+                getattr(runpy, call)(command, run_name="__main__")
+            except SystemExit as end:
+                assert end.code == status, (command, flag, end.code)
+        assert not {{"tensorflow", "keras"}} & set(sys.modules), (command, flag)
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from utils import features, stream
 from utils.labels import LABELS
-from utils.nets import architectures, boards, live, micro
+from utils.nets import architectures, live, micro, microcontroller
 from utils.system import cli
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux" or not shutil.which("gcc"), reason="tflite-micro is for Linux")
@@ -26,7 +26,7 @@ def folder(tmp_path_factory):
     network = architectures.tc_resnet(12, (8, 12, 16, 20), causal=True)
     spectrograms = rng.normal(-6, 3, (4, 98, 40)).astype(np.float32)
     target = tmp_path_factory.mktemp("micro")
-    boards.write(target, network, list(LABELS), 6, spectrograms, np.concatenate(spectrograms))
+    microcontroller.write(target, network, list(LABELS), 6, spectrograms, np.concatenate(spectrograms))
     return target
 
 

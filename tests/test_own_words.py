@@ -108,19 +108,19 @@ def test_one_person_written_in_two_ways_is_one_person(tmp_path, names):
 
 
 @pytest.mark.parametrize(
-    ("form", "right"),
+    "form",
     [
-        ("{word}_{person}_{take}", "anna_1.wav"),
-        ("{word}-{person}_{take}", "anna_1.wav"),
-        ("{WORD}_{person}_{take}", "anna_1.wav"),
-        ("{person}_{word}_{take}", "anna_1.wav"),
-        ("{number}_{person}_{take}", "anna_1.wav"),
-        ("{person}-{number}_{take}", "anna_1.wav"),
-        ("{word}_{take}", "anna_1.wav"),
-        ("{word}_{take}_{person}", "0_1.wav"),
+        "{word}_{person}_{take}",
+        "{word}-{person}_{take}",
+        "{WORD}_{person}_{take}",
+        "{person}_{word}_{take}",
+        "{number}_{person}_{take}",
+        "{person}-{number}_{take}",
+        "{word}_{take}",
+        "{word}_{take}_{person}",
     ],
 )
-def test_names_that_say_the_word_and_not_the_speaker_are_refused(mine, tmp_path, form, right):
+def test_names_that_say_the_word_and_not_the_speaker_are_refused(mine, tmp_path, form):
     for number, word in enumerate(WORDS):
         (mine / word).rename(mine / f"turn {word}")
         for take, path in enumerate(sorted((mine / f"turn {word}").iterdir())):
@@ -129,7 +129,7 @@ def test_names_that_say_the_word_and_not_the_speaker_are_refused(mine, tmp_path,
             path.rename(path.with_name(f"{name}.wav"))
     keywords = ("turn lights", "turn music")
     said = check_nothing_made(tmp_path, mine, "one person would be in several sets", keywords=keywords)
-    assert f"name it like {right}, or use --no-speakers" in said
+    assert "name it like anna_1.wav, or use --no-speakers" in said
     assert run(mine, keywords=keywords, speakers=False).made
 
 
@@ -145,7 +145,7 @@ def test_names_that_may_not_say_who_speaks_are_warned_of(mine):
         for number in range(3):
             audio.write_wav(mine / word / f"{word}_{number}.wav", burst(2000 + len(word) * 10 + number))
     (warning,) = [line for line in run(mine).warnings if "--no-speakers" in line]
-    assert "9 names begin with their word, such as door/door_0.wav" in warning
+    assert "9 names say their word, such as door/door_0.wav" in warning
 
 
 @pytest.mark.parametrize(
@@ -219,9 +219,7 @@ def test_m4a_and_webm_under_any_name_are_told_how_to_convert(tmp_path):
             audio.read_loudest_second(tmp_path / name)
 
 
-@pytest.mark.parametrize(
-    "name", ["silence", "Silence", "_silence_", "_background_noise", "Background-Noise", "_bakground_noise_"]
-)
+@pytest.mark.parametrize("name", ["silence", "Silence", "_silence_", "_background_noise", "Background-Noise"])
 def test_a_folder_of_silence_is_told_where_it_belongs(mine, tmp_path, name):
     (mine / "door").rename(mine / name)
     assert "_background_noise_" in check_nothing_made(tmp_path, mine, f"{name} is no word")
@@ -256,7 +254,6 @@ def test_a_submission_is_checked_whether_it_has_a_mark_or_not(tmp_path, monkeypa
     monkeypatch.chdir(tmp_path)
     predict.SAMPLE_SUBMISSION.parent.mkdir(parents=True)
     text = "fname,label\n" + "".join(f"clip_{number}.wav,silence\n" for number in range(7))
-    monkeypatch.setattr(predict.read_sample, "__defaults__", (predict.SAMPLE_SUBMISSION,))
     for name, path in (("sample", predict.SAMPLE_SUBMISSION), ("mine", tmp_path / "mine.csv")):
         write_marked(path, text) if name in marked else path.write_text(text)
     assert cli.run(predict.main, ["--check", "mine.csv"]) == 0

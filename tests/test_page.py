@@ -92,7 +92,7 @@ def deaf(playwright):
 def write_at(path, samples, rate):
     """A wav of another rate with the same sound."""
     waveform = soxr.resample(audio.to_waveform(samples), audio.SAMPLE_RATE, rate, "VHQ")
-    audio.write_wav(path, np.clip(np.round(waveform * 32768), -32768, 32767).astype(np.int16), rate)
+    audio.write_wav(path, audio.to_counts(waveform), rate)
     return path
 
 
@@ -176,7 +176,7 @@ def test_words_read_off_the_page_are_those_of_predict_stream(way, url, spoken, p
 
 
 def test_files_are_answered_as_python_answers_them(url, deaf, tmp_path):
-    model = export.open_exported(web.find_float(trained.PRETRAINED))
+    model = export.open_exported(trained.find_exported(trained.PRETRAINED))
     page = open_page(deaf, url)
     page.get_by_role("button", name="One word").click()
     for word, path in zip(("up", "no", "stop", "bed"), voices.make_examples(tmp_path, ("up", "no", "stop", "bed"))):

@@ -32,7 +32,7 @@ CONFIG = {"script": "train_keras.py", "model": "tc_resnet8"}
 def write_run(settings, strategy, run, spare):
     """What a training does on disk, without the training."""
     run.begin(training.open_data(settings, run, spare), [], [], 1)
-    run.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [])
+    run.end_epoch((1.0, 0.1), (1.0, 0.1), 0.1, [], lambda: np.eye(4))
     run.finish({})
 
 
@@ -233,15 +233,19 @@ def test_a_recording_that_is_written_anew_is_no_stranger_in_its_split(project):
     assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
 
 
-def test_a_split_of_an_earlier_version_is_known_as_ours(project):
+def test_a_split_of_an_earlier_version_is_up_to_date_and_kept(project, capsys):
     assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
     main, sample = project / "data" / "main", project / "data" / "sample"
     note = files.read_json(main / "split.json")
     del note["clips"]
     files.write_json(main / "split.json", note)  # as it was written before it listed the clips, and in main alone
     (sample / "split.json").unlink()
-    assert cli.run(prepare.main, ["--keywords", "no"]) == 0
-    assert (sample / "train" / "no").is_dir()
+    before = tree(project)
+    capsys.readouterr()
+    assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
+    assert "nothing to do" in capsys.readouterr().out
+    assert cli.run(prepare.main, ["--keywords", "no"]) == 2
+    assert tree(project) == before
 
 
 def test_words_called_train_and_test_are_words(project):
@@ -260,8 +264,8 @@ def test_words_called_train_and_test_are_words(project):
 
 def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, monkeypatch):
     assert cli.run(train_keras.main, ["--random_data"]) == 0
-    (curves,) = (project / "tf_logs" / "latest").iterdir()
-    content = curves.read_bytes()
+    curves = tree(project / "tf_logs" / "latest")
+    assert len(curves) == 3  # the run's, and of training and validation
 
     def fail(*arguments):
         raise KeyboardInterrupt
@@ -269,15 +273,15 @@ def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, 
     with monkeypatch.context() as patch:
         patch.setattr(runs.Run, "finish", fail)
         assert cli.run(train_keras.main, ["--random_data"]) == 130
-    assert (project / "runs/latest/curves" / curves.name).read_bytes() == content
+    assert tree(project / "runs/latest/curves") == curves
     with monkeypatch.context() as patch:  # nor by a run that was to go on with it, and then another
         patch.setattr(runs.Run, "finish", fail)
         assert cli.run(train_keras.main, ["--resume", "--epochs", "9"]) == 130
         assert cli.run(train_keras.main, ["--random_data"]) == 130
-    assert (project / "runs/latest/curves" / curves.name).read_bytes() == content
+    assert tree(project / "runs/latest/curves") == curves
     assert cli.run(train_keras.main, ["--random_data"]) == 0
     assert not (project / "runs/latest/curves").exists()
-    assert len(list((project / "tf_logs" / "latest").iterdir())) == 1
+    assert len(tree(project / "tf_logs" / "latest")) == 3
 
 
 HOLDS = """
@@ -461,11 +465,9 @@ def test_a_person_s_file_is_not_exported_over(name, project):
 @pytest.mark.parametrize(
     ("name", "main", "arguments"),
     [
-        ("data/main/.train.old/mine.txt", prepare.main, ["--keywords", "yes"]),
         ("data/main/skipped.csv/mine.txt", prepare.main, ["--keywords", "yes"]),
         ("data/.new.old/mine.txt", voices.main, ["--raw", "data/new", "--speakers", "3"]),
         (".submission.csv.lock", predict.main, ["--submission", "submission.csv"]),
-        ("data/main/split.json/mine.txt", prepare.main, ["--keywords", "yes"]),
     ],
 )
 def test_a_person_s_file_under_a_name_of_ours_is_kept(name, main, arguments, project, capsys):

@@ -204,13 +204,6 @@ def test_the_trade_off_is_in_per_cent_and_alarms_an_hour(ax):
     assert [text.get_text() for text in ax.texts] == ["0.30", "0.90"]
 
 
-def test_a_tree_has_a_line_a_row_and_its_notes_in_a_column(ax):
-    plots.plot_tree(ax, [("data/", ""), ("├── sample/", "2 wav"), ("└── x.bc/", "2 x 3")])
-    lines = ax.texts[0].get_text().split("\n")
-    assert [line.split()[0] for line in lines] == ["data/", "├──", "└──"]
-    assert lines[1].index("2 wav") == lines[2].index("2 x 3")
-
-
 def test_a_picture_is_kept_in_256_colours_on_white(ax, tone, tmp_path, monkeypatch):
     monkeypatch.setattr(plots, "IMAGES", tmp_path / "imgs")
     plots.plot_spectrogram(ax, tone)

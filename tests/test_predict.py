@@ -281,7 +281,7 @@ def test_bad_calls_are_one_line(folder, capsys, arguments, status, line):
     ("arguments", "line"),
     [
         (["--stream", "a.wav", "--listen"], "not allowed with argument --stream"),
-        (["b.wav", "--stream", "a.wav"], "and --doctor take no further files: b.wav"),
+        (["b.wav", "--stream", "a.wav"], "--stream takes no further files: b.wav"),
         (["--said", "--listen"], "--said is for files"),
         (["--doctor", "--csv"], "--csv is for answers"),
         (["--check", "out.csv", "b.wav"], "takes no further files: b.wav"),

@@ -1,5 +1,6 @@
 """Guards: what Kaggle hands out is brought to its place whole, or nothing is."""
 
+import shutil
 from types import SimpleNamespace
 
 import pytest
@@ -26,18 +27,20 @@ def test_the_zip_of_7z_files_is_unpacked_once(download, tmp_path):
     assert sources.describe_source(raw)["name"] == "recordings (challenge.zip)"
 
 
-@pytest.mark.parametrize("way", ["parts one by one", "a folder of parts", "an unpacked folder"])
+@pytest.mark.parametrize("way", ["parts one by one", "a folder of parts", "an unpacked folder", "half unpacked"])
 def test_parts_and_folders_give_the_same(download, tmp_path, way):
     _, made = download
     raw, box = tmp_path / "data" / "raw", tmp_path / "box"
     box.mkdir()
     for name in ("train", "test", "sample_submission"):
         (tmp_path / f"{name}.7z").rename(box / f"{name}.7z")
+    if way == "half unpacked":
+        shutil.copytree(made / "train", box / "train")
     if way == "parts one by one":
         for part in sorted(box.iterdir()):
             sources.unpack(part, raw)
     else:
-        sources.unpack(box if way == "a folder of parts" else made, raw)
+        sources.unpack(made if way == "an unpacked folder" else box, raw)
     found = tree(raw)
     found.pop("source.json")
     assert found == tree(made)

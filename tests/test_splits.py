@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from conftest import KILLED, SPEAKERS, burst, dying_after, make_raw, tree
 
-from utils import audio, corpus, leaks, splits
+from utils import audio, corpus, leaks, prepare, splits
 from utils.labels import KEYWORDS, LABELS
 from utils.system import files
 from utils.system.cli import CourseError
@@ -183,7 +183,7 @@ def test_balance_brings_unknown_and_silence_to_the_median_keyword():
     clips += [corpus.Clip("train", "unknown", f"unknown/{i}_nohash_0_bed.wav") for i in range(90)]
     clips += [corpus.Clip("train", "unknown", f"unknown/{i}_nohash_0_cat.wav") for i in range(8)]
     clips += [corpus.Clip("train", "silence", f"silence/hum_at_{i}.wav") for i in range(50)]
-    chosen = splits.balance(clips)
+    chosen = prepare.balance(clips)
     assert Counter(clip.label for clip in chosen) == dict.fromkeys(LABELS, 20)
     words = Counter(corpus.parse_name(clip.path)[1] for clip in chosen if clip.label == "unknown")
     assert words == {"bed": 12, "cat": 8}  # a rare word is kept whole

@@ -72,7 +72,7 @@ def test_an_array_without_manifest_or_with_a_false_one_is_refused(tmp_path, rows
 def test_an_array_of_pickled_objects_is_not_opened(tmp_path):
     bcolz.carray(np.array([{"a": 1}] * 10, dtype=object), rootdir=str(tmp_path / "a.bc"), mode="w").flush()
     with pytest.raises(store.StoreError, match="not numbers"):
-        store.open_published(tmp_path / "a.bc")
+        store.open_array(tmp_path / "a.bc")
 
 
 def test_a_failed_or_killed_writer_leaves_the_old_array(tmp_path, rows):
@@ -144,6 +144,8 @@ def test_some_clips_of_two_sets_are_an_epoch_of_their_own(tmp_path):
     is_even = wanted % 2 == 0
     rows = np.concatenate([X[:, 0] for X, _ in some.only(is_even).blocks()])
     assert np.array_equal(rows, wanted[is_even])
+    train = sets["train"].joined(sets["cv"]).only(np.arange(250) < 200)
+    assert train.names == sets["train"].names  # though nothing is left of cv
     relabelled = some.with_labels(np.roll(some.y, 1, axis=1))
     for X, y in relabelled.blocks():
         assert np.array_equal(y.argmax(axis=1), (X[:, 0] + 1) % len(LABELS))

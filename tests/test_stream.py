@@ -238,12 +238,12 @@ def test_the_microphone_is_heard_block_by_block(tmp_path, monkeypatch, capsys, s
     monkeypatch.setitem(sys.modules, "sounddevice", module)
     said = []
 
-    def keep(words, detections):
-        said.extend(detections)
+    def keep(words, form):
+        said.extend(words)
         if len(said) == 2:
             raise KeyboardInterrupt
 
-    monkeypatch.setattr(predict.Words, "__call__", keep)
+    monkeypatch.setattr(predict, "print_words", keep)
     monkeypatch.chdir(tmp_path)
     assert cli.run(predict.main, ["--listen"]) == 0  # Ctrl-C is how it ends
     assert [word.label for word in said] == list(WORDS[:2])

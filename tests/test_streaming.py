@@ -19,11 +19,16 @@ NETWORKS = [  # model, frames of a long sound that are strided as those of a sec
 ]
 
 
+def build_network(name):
+    entry = models.NETWORKS[name]
+    return getattr(architectures, entry.architecture)(12, **entry.arguments)
+
+
 def build(name, n_frames=98):
     """The network of a model on so many frames, with statistics that are not those of the beginning."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(architectures, "N_FRAMES", n_frames)
-        network = models.NETWORKS[name].build(12)
+        network = build_network(name)
     rng = np.random.default_rng(0)
     for weight in network.weights:
         if "kernel" not in weight.path:
@@ -76,7 +81,7 @@ def test_a_causal_network_is_the_clip_from_its_first_frame_on_and_waits_for_noth
 
 def test_what_needs_the_whole_second_is_told_in_one_line():
     with pytest.raises(cli.CourseError, match=r"network cannot stream: its layer .* needs the whole second"):
-        streaming.make_streaming(models.NETWORKS["kwt_1"].build(12))
+        streaming.make_streaming(build_network("kwt_1"))
 
 
 @pytest.fixture(scope="module")

@@ -19,7 +19,7 @@ import train_keras
 import train_tensorflow
 from utils import datasets, evaluation, models, recogniser, runs, trained, training
 from utils.labels import LABELS
-from utils.nets import architectures
+from utils.nets import architectures, board
 from utils.settings import RECIPES
 from utils.system import cli
 from utils.system.quiet import keras, tf
@@ -138,7 +138,7 @@ def test_two_epochs_show_the_same_rows_unless_they_are_augmented(model, flag, mo
             seen.append([X.numpy() for X, _ in rows.take(6)])  # three to an epoch
         raise Seen
 
-    monkeypatch.setitem(models.NETWORKS, "conv1d", models.Entry(small))
+    monkeypatch.setattr(architectures, "conv1d", small)
     monkeypatch.setattr(train_keras, "datasets", SimpleNamespace(**{**vars(datasets), "training_dataset": keep}))
     with pytest.raises(Seen):
         train("--model", model, flag)
@@ -174,8 +174,8 @@ def test_missing_data_is_one_line_and_status_1(capsys, folder):
 
 def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys, monkeypatch, tiny):
     kept = []  # as a notebook keeps what its cells have made
-    show = runs.Run.show_graph
-    monkeypatch.setattr(runs.Run, "show_graph", lambda run, network: (kept.append(run), show(run, network)))
+    show = board.Board.show_graph
+    monkeypatch.setattr(board.Board, "show_graph", lambda self, network: (kept.append(self), show(self, network)))
     train("--max_steps", "2", "--epochs", "3")
     run = folder / "runs" / "latest"
     files = sorted(path.relative_to(run).as_posix() for path in run.rglob("*") if path.is_file())
@@ -205,20 +205,47 @@ def test_a_smoke_run_leaves_what_a_run_leaves(folder, capsys, monkeypatch, tiny)
     assert "12 labels, clips for 96 training, 12 validation, 12 test" in capsys.readouterr().out
 
 
+def read_events(folder):
+    return EventAccumulator(str(folder), size_guidance={"tensors": 0, "scalars": 0}).Reload()
+
+
 def test_tensorboard_has_training_and_validation_by_global_step(finished):
+    _, folder = finished
+    logs = folder / "tf_logs" / "latest"
+    for part in ("train", "validation"):  # two runs with the same tags: two curves of one picture
+        events = read_events(logs / part)
+        assert set(events.Tags()["tensors"]) == {"loss", "accuracy"}
+        for tag in ("loss", "accuracy"):
+            assert [event.step for event in events.Tensors(tag)] == [3, 6, 9]
+    log = read_log(folder / "runs" / "latest")
+    shown = [float(tf.make_ndarray(event.tensor_proto)) for event in read_events(logs / "validation").Tensors("loss")]
+    assert shown == pytest.approx([float(loss) for _, split, loss, _ in log if split == "cv"], abs=1e-5)
+    assert [event.step for event in read_events(logs).Tensors("learning_rate")] == [3, 6, 9]
+
+
+def test_tensorboard_has_what_tells_runs_apart_and_what_was_heard_wrong(finished):
     script, folder = finished
-    events = EventAccumulator(str(folder / "tf_logs" / "latest"), size_guidance={"tensors": 0}).Reload()
-    tags = events.Tags()
-    wanted = {"loss/train", "loss/cv", "accuracy/train", "accuracy/cv", "learning_rate"}
-    assert wanted <= set(tags["tensors"])
-    assert tags["graph"]
+    events = read_events(folder / "tf_logs" / "latest")
+    assert events.Tags()["graph"]
+    tags = set(events.Tags()["tensors"])
     layer = "conv1d" if script is train_keras else "first/conv/kernel"
-    assert any(layer in tag for tag in tags["tensors"])  # histograms of weights
-    picture = events.Tensors("confusion/cv")[0].tensor_proto.string_val
-    assert picture[2].startswith(b"\x89PNG")
-    assert any(tag.startswith("clip/") for tag in tags["tensors"])
-    for tag in wanted:
-        assert [event.step for event in events.Tensors(tag)] == [3, 6, 9]
+    assert any(tag.startswith("weights/") and layer in tag for tag in tags)
+    assert {tag.split("/")[0] for tag in tags} == {
+        *("clip", "confusion", "learning_rate", "run", "test_accuracy", "weights", "worst", "_hparams_"),
+    }
+    pictures = events.Tensors("confusion")
+    assert [event.step for event in pictures] == [3, 6, 9]
+    assert pictures[0].tensor_proto.string_val[2].startswith(b"\x89PNG")
+    card = events.Tensors("run")[0].tensor_proto.string_val[0].decode()
+    name = Path(script.__file__).name
+    assert f"python {name} --random_data --random_examples 96 --epochs 3 --batch_size 32" in card
+    result = json.loads((folder / "runs" / "latest" / "result.json").read_text())
+    assert f"{result['dataset']} (files {result['dataset_hash']})" in card
+    shown = tf.make_ndarray(events.Tensors("test_accuracy")[0].tensor_proto)
+    assert shown == pytest.approx(result["test_accuracy"])
+    worst = sorted(tag.removeprefix("worst/") for tag in tags if tag.startswith("worst/"))
+    assert 0 < len(worst) <= 10
+    assert all(said != heard for said, heard in (name[3:].split(", heard ") for name in worst))
 
 
 def weights(run):

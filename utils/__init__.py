@@ -33,5 +33,7 @@ Use
     web         what the page needs of a model
     plots       every figure
 
-What these rest on lies in ``nets`` (the networks themselves) and ``system`` (what any command needs of the computer).
+What these rest on lies in ``nets`` (the networks themselves, and what they show of themselves) and in ``system``: what
+any command needs of the computer (files, archives, consoles, the microphone), who speaks (``speakers``), made sounds
+(``noises``).
 """

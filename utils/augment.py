@@ -1,7 +1,7 @@
 """Changes to clips that leave the word as it is: noise, shift, stretch, gain, masks, mixup.
 
 A waveform is float32, shape (n_samples,), with amplitudes in [-1, 1), and so is what becomes of it. Nothing is
-clipped here: sums may exceed full scale until :func:`to_counts` says how many samples do. Randomness comes in
+clipped here: sums may exceed full scale, and :func:`count_clipped` says how many samples do. Randomness comes in
 as ``rng``, a ``numpy.random.Generator``. Bad input is a ValueError that says what was expected.
 
 Used in: 2_preprocess_augment.ipynb. Training has a form of its own, in :mod:`utils.nets.changes`.
@@ -12,28 +12,14 @@ import operator
 
 import numpy as np
 
-FULL_SCALE = 32768  # int16 counts
+from utils import audio
 
 
 def mix_background_noise(waveform, noise, snr_db, rng):
-    """Add a random stretch of a noise recording at a signal-to-noise ratio.
+    """Add a random stretch of a noise recording, at least as long as the clip, at a signal-to-noise ratio.
 
-    Parameters
-    ----------
-    waveform : float32 array, shape (n_samples,)
-    noise : float32 array, shape (at least n_samples,)
-    snr_db : float
-        Mean power of the whole clip over that of the noise added, in dB.
-    rng : numpy.random.Generator
-
-    Returns
-    -------
-    float32 array, shape (n_samples,)
-
-    Raises
-    ------
-    ValueError
-        Also if either of the two is silent: no ratio can be had then.
+    ``snr_db`` is the mean power of the whole clip over that of the noise added, in dB; with a silent one there is
+    none to be had.
     """
     _check_waveform(waveform)
     return _add_at_snr(waveform, _random_stretch(noise, len(waveform), rng), snr_db)
@@ -43,17 +29,13 @@ def mix_lowered(waveform, noise, lower_db, rng):
     """Add a random stretch of a noise recording, ``lower_db`` dB lower than it was recorded.
 
     The original course's rule: at 0 dB a recording comes in as loud as it is, whatever the clip's loudness.
-    Parameters, result and errors else as of :func:`mix_background_noise`.
     """
     _check_waveform(waveform)
     return waveform + change_gain(_random_stretch(noise, len(waveform), rng), -_number(lower_db, "dB"))
 
 
 def add_white_noise(waveform, snr_db, rng):
-    """Add white Gaussian noise at a signal-to-noise ratio in dB, over the whole clip.
-
-    Parameters, result and errors else as of :func:`mix_background_noise`.
-    """
+    """Add white Gaussian noise at a signal-to-noise ratio as of :func:`mix_background_noise`."""
     _check_waveform(waveform)
     return _add_at_snr(waveform, rng.standard_normal(len(waveform), np.float32), snr_db)
 
@@ -66,7 +48,7 @@ def add_white_counts(waveform, counts, rng):
     _check_waveform(waveform)
     if _number(counts, "counts") < 0:
         raise ValueError(f"expected a standard deviation of 0 or more counts, got {counts}")
-    return waveform + np.float32(counts / FULL_SCALE) * rng.standard_normal(len(waveform), np.float32)
+    return waveform + np.float32(counts / audio.FULL_SCALE) * rng.standard_normal(len(waveform), np.float32)
 
 
 def shift(waveform, n_samples):
@@ -109,24 +91,10 @@ def change_gain(waveform, gain_db):
 
 
 def mask_spectrogram(log_mel, rng, masks=2, mask_frames=20, mask_mels=8):
-    """Hide random stretches of time and bands of mel bins behind the spectrogram's mean.
+    """Hide random stretches of time and bands of mel bins of a log-mel spectrogram (n_frames, n_mels) behind its mean.
 
-    Parameters
-    ----------
-    log_mel : float32 array, shape (n_frames, n_mels)
-    rng : numpy.random.Generator
-    masks : int
-        Of each kind.
-    mask_frames, mask_mels : int
-        Widest stretch and band; widths are uniform from 0 to this.
-
-    Returns
-    -------
-    float32 array, shape (n_frames, n_mels)
-
-    References
-    ----------
-    Park et al. (2019), SpecAugment, arXiv:1904.08779, section 2; without its time warping.
+    ``masks`` of each kind, of widths that are uniform from 0 to ``mask_frames`` and ``mask_mels``: SpecAugment without
+    its time warping (Park et al. 2019, arXiv:1904.08779, section 2).
     """
     _check_array(log_mel, "a log-mel spectrogram (n_frames, n_mels)", 2)
     masked, mean = log_mel.copy(), log_mel.mean()
@@ -141,64 +109,37 @@ def mask_spectrogram(log_mel, rng, masks=2, mask_frames=20, mask_mels=8):
 
 
 def mixup(inputs, labels, other_inputs, other_labels, weight):
-    """Weighted means of two batches, of their inputs and of their labels alike.
+    """Weighted means of two batches, of their inputs and of their labels alike (Zhang et al. 2018, arXiv:1710.09412).
 
     Parameters
     ----------
     inputs, other_inputs : float32 array, shape (n, ...)
     labels, other_labels : array, shape (n, n_labels)
         One-hot, or mixed before.
-    weight : float or array, shape (n,)
+    weight : float
         Of the first batch, from 0 to 1: at 1 nothing changes.
 
     Returns
     -------
     tuple of float32 arrays
         Inputs and labels.
-
-    References
-    ----------
-    Zhang et al. (2018), mixup: Beyond Empirical Risk Minimization, arXiv:1710.09412.
     """
     for array in (inputs, other_inputs):
         _check_array(array, "inputs", None)
     if inputs.shape != other_inputs.shape or len(inputs) != len(labels) or np.shape(labels) != np.shape(other_labels):
         shapes = ", ".join(str(np.shape(array)) for array in (inputs, labels, other_inputs, other_labels))
         raise ValueError(f"expected two batches of equal shapes, each with a row of labels a clip, got {shapes}")
-    weight = np.asarray(weight, np.float32)
-    if weight.shape not in ((), (len(inputs),)) or not np.all((weight >= 0) & (weight <= 1)):
-        raise ValueError(f"expected weights from 0 to 1, one or one for each of {len(inputs)} clips, got {weight}")
-
-    def mix(one, other):
-        shaped = weight.reshape(weight.shape + (1,) * (one.ndim - 1)) if weight.ndim else weight
-        return shaped * one + (1 - shaped) * other
-
-    return mix(inputs, other_inputs), mix(*(np.asarray(array, np.float32) for array in (labels, other_labels)))
+    if not 0 <= weight <= 1:
+        raise ValueError(f"expected a weight from 0 to 1, got {weight}")
+    weight, labels, other_labels = (np.asarray(array, np.float32) for array in (weight, labels, other_labels))
+    return weight * inputs + (1 - weight) * other_inputs, weight * labels + (1 - weight) * other_labels
 
 
-def mixup_batch(inputs, labels, alpha, rng):
-    """Mix a batch with itself in random order; each clip's weight is drawn from Beta(alpha, alpha).
-
-    Zhang et al. find an ``alpha`` of 0.1 to 0.4 good: most weights then lie near 0 or 1. Else as :func:`mixup`.
-    """
-    if _number(alpha, "alpha") <= 0:
-        raise ValueError(f"expected alpha above 0, got {alpha}")
-    order, weight = rng.permutation(len(inputs)), rng.beta(alpha, alpha, len(inputs))
-    return mixup(inputs, labels, inputs[order], labels[order], weight)
-
-
-def to_counts(waveform):
-    """Int16 samples of a waveform, and how many of them were clipped because they lay beyond full scale.
-
-    Returns
-    -------
-    int16 array, shape (n_samples,)
-    int
-    """
+def count_clipped(waveform):
+    """How many samples lie beyond full scale, where :func:`utils.audio.to_counts` clips them."""
     _check_waveform(waveform)
-    counts = np.round(waveform * np.float32(FULL_SCALE))
-    clipped = np.clip(counts, -FULL_SCALE, FULL_SCALE - 1)
-    return clipped.astype(np.int16), int(np.count_nonzero(clipped != counts))
+    counts = np.round(waveform * np.float32(audio.FULL_SCALE))
+    return int(np.count_nonzero((counts < -audio.FULL_SCALE) | (counts >= audio.FULL_SCALE)))
 
 
 def _add_at_snr(waveform, noise, snr_db):

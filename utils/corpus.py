@@ -1,6 +1,5 @@
 """Recordings on disk: what their names say, where they lie, what they sound like."""
 
-import contextlib
 import hashlib
 import os
 from pathlib import Path
@@ -77,13 +76,7 @@ def count_clips(folder, labels=LABELS):
 
 
 def find_recordings(raw):
-    """Folder of the words' folders: ``raw/train/audio`` as Kaggle has it, or ``raw`` itself.
-
-    Raises
-    ------
-    CourseError
-        If neither holds recordings.
-    """
+    """Folder of the words' folders, ``raw/train/audio`` as Kaggle has it or ``raw``; CourseError if neither is."""
     raw = Path(raw)
     if (raw / "train" / "audio").is_dir():
         return raw / "train" / "audio"
@@ -102,11 +95,12 @@ def list_recordings(folder):
     """
     found = []
     for word in _list_visible(folder):
-        names = _list_visible(Path(folder, word))
+        place = Path(folder, word)
+        names = _list_visible(place)
         found += [(word, name) for name in names if _is_sound(name)]
         for inner in names:
-            if not _is_sound(inner) and not Path(folder, word, inner).is_symlink():
-                found += [(word, f"{inner}/{name}") for name in _walk(Path(folder, word, inner))]
+            if not _is_sound(inner) and not (place / inner).is_symlink():
+                found += [(word, path.relative_to(place).as_posix()) for path in find_sounds(place / inner)]
         if _is_sound(word) and not names:
             found.append(("", word))
     return found
@@ -118,16 +112,11 @@ def _is_sound(name):
 
 def find_sounds(folder):
     """Every sound file in a folder and in those inside it, by its ending, in a fixed order; hidden ones are none."""
-    return [Path(folder, name) for name in _walk(folder)]
-
-
-def _walk(folder):
-    """The same, relative to the folder."""
     found = []
     for place, inside, names in os.walk(folder):
         inside[:] = [name for name in inside if not is_hidden(name)]
-        found += [Path(place, name).relative_to(folder).as_posix() for name in names if _is_sound(name)]
-    return sorted(name for name in found if not is_hidden(name.rpartition("/")[2]))
+        found += [Path(place, name) for name in names if _is_sound(name) and not is_hidden(name)]
+    return sorted(found, key=Path.as_posix)
 
 
 def list_folder(recordings):
@@ -145,13 +134,7 @@ def read_list(path):
 
 
 def check_lists(raw):
-    """Set of every listed clip: ``{"bed/0a7c2a8d_nohash_0.wav": "cv", ...}``.
-
-    Raises
-    ------
-    LeakError
-        If a clip is in both lists, or does not exist.
-    """
+    """Set of every listed clip: ``{"bed/0a7c2a8d_nohash_0.wav": "cv"}``; LeakError if one is in both or missing."""
     recordings = find_recordings(raw)
     there = {compose(f"{word}/{name}"): f"{word}/{name}" for word, name in list_recordings(recordings)}
     folder, listed = list_folder(recordings), {}
@@ -169,30 +152,20 @@ def check_lists(raw):
 class Listener:
     """Reads recordings and tells equal sounds by a hash; a file is read once, whatever links lead to it.
 
-    Parameters
-    ----------
-    resample : bool
-        Whether other rates, channels and formats are taken as well.
-
-    Attributes
-    ----------
-    long : list of Path
-        Recordings of more than a second, of which a clip is the loudest.
-    other_format : set of Path
-        Recordings that are not 16 kHz, 16-bit and mono.
-    cancelled : set of Path
-        Recordings whose channels cancel each other out, of which the loudest is taken.
+    With ``resample``, other rates, channels and formats are taken as well.
     """
 
     def __init__(self, resample=False):
-        self.long, self.other_format, self.cancelled = [], set(), set()
+        self.long = []  # recordings of more than a second, of which a clip is the loudest
+        self.other_format = set()  # recordings that are not 16 kHz, 16-bit and mono
+        self.cancelled = set()  # recordings whose channels cancel each other out, of which the loudest is taken
         self._resample, self._hashes = resample, {}
 
     def read(self, path, max_samples=None):
         """Samples of a recording; WavError with the reason if it is not one to use."""
-        return (
-            audio.read_sound(path, max_samples, self.cancelled) if self._resample else audio.read_wav(path, max_samples)
-        )
+        if self._resample:
+            return audio.read_sound(path, max_samples, self.cancelled)
+        return audio.read_wav(path, max_samples)
 
     def find_fault(self, word, name):
         """Why a file of :func:`list_recordings` is passed over unread; nothing if it is not."""
@@ -209,26 +182,22 @@ class Listener:
 
     def hash_all(self, paths, description):
         """Hash of each file's sound, whatever the file is called: None if all is zero, or the WavError."""
-        yield from cli.progress(files.map_files(self._hash, paths), total=len(paths), desc=description, unit="clip")
+        for path in cli.progress(paths, desc=description, unit="clip"):
+            identity = path
+            try:
+                state = path.stat()
+                if state.st_ino:  # some file systems have no numbers
+                    identity = state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns
+            except OSError:  # the reader says what is wrong with it
+                pass
+            if identity not in self._hashes:
+                try:
+                    self._hashes[identity] = self._hash(path)
+                except audio.WavError as reason:
+                    self._hashes[identity] = reason
+            yield self._hashes[identity]
 
     def _hash(self, path):
-        identity = None
-        with contextlib.suppress(OSError):  # the reader says what is wrong with it
-            state = path.stat()
-            if state.st_ino:  # some file systems have no numbers
-                identity = (state.st_dev, state.st_ino, state.st_size, state.st_mtime_ns)
-        if identity in self._hashes:
-            return self._hashes[identity]
-        try:
-            samples = self._read_clip(path)
-        except audio.WavError as reason:
-            return reason
-        digest = hashlib.sha256(samples).digest() if samples.any() else None
-        if identity:
-            self._hashes[identity] = digest
-        return digest
-
-    def _read_clip(self, path):
         try:
             samples = audio.read_wav(path, MAX_SAMPLES + 1)
         except audio.OtherFormatError:
@@ -240,4 +209,4 @@ class Listener:
             raise audio.WavError(f"longer than {MAX_SAMPLES // audio.SAMPLE_RATE} seconds: not one word")
         if len(samples) > audio.CLIP_SAMPLES:
             self.long.append(path)
-        return samples
+        return hashlib.sha256(samples).digest() if samples.any() else None

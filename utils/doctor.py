@@ -1,5 +1,6 @@
 """Whether a microphone is fit to be listened to: which it is, how loud, how quiet, and whether words are heard."""
 
+import itertools
 from typing import NamedTuple
 
 import numpy as np
@@ -27,21 +28,14 @@ class Levels(NamedTuple):
 
 def measure(samples):
     """Levels of int16 samples: the noise is the lower quarter of all 100 ms."""
-    blocks = samples[: len(samples) // BLOCK * BLOCK].reshape(-1, BLOCK) / 32768
+    blocks = audio.to_waveform(samples[: len(samples) // BLOCK * BLOCK]).reshape(-1, BLOCK)
     levels_db = 10 * np.log10(np.square(blocks).mean(axis=1) + 1e-10)
     cut = float(np.mean(np.abs(samples.astype(np.int32)) >= FULL))
     return Levels(float(np.quantile(levels_db, 0.25)), float(levels_db.max()), cut, not samples.any())
 
 
 def judge(quiet, spoken, heard, wanted):
-    """What is wrong, in plain words with what to do; nothing if all is well.
-
-    Parameters
-    ----------
-    quiet, spoken : Levels
-        Of a time without words, and of the words.
-    heard, wanted : list of str
-    """
+    """What is wrong, in plain words with what to do: from the levels of a time without words, and of the words."""
     if quiet.is_zero and spoken.is_zero:
         return [
             "only zeros come from the microphone: it is muted, or this terminal may not use it. Allow it in the "
@@ -66,18 +60,9 @@ def judge(quiet, spoken, heard, wanted):
 
 
 def examine(recogniser, microphone):
-    """Ask for silence and for some words; print what was found.
+    """Ask for silence and for some words, and print what was found; 1 if something is wrong.
 
-    Parameters
-    ----------
-    recogniser : recogniser.Recogniser
-    microphone : module
-        :mod:`utils.system.microphone`, or what stands for it.
-
-    Returns
-    -------
-    int
-        1 if something is wrong.
+    ``microphone`` is :mod:`utils.system.microphone`, or what stands for it.
     """
     print(f"microphone: {microphone.describe()}")
     known = [label for label in recogniser.labels if label not in (SILENCE, UNKNOWN)]
@@ -99,8 +84,5 @@ def examine(recogniser, microphone):
 
 
 def record(blocks, seconds):
-    """The next seconds of a microphone's blocks."""
-    found, wanted = [], int(seconds * SAMPLE_RATE)
-    while sum(map(len, found)) < wanted:
-        found.append(next(blocks))
-    return np.concatenate(found)[:wanted]
+    """The next seconds of a microphone's blocks, which are of 100 ms."""
+    return np.concatenate(list(itertools.islice(blocks, int(seconds * SAMPLE_RATE / BLOCK))))

@@ -19,7 +19,7 @@ FEW_SPEAKERS = 5  # fewer tell little of people in general, and a bootstrap over
 
 
 def accuracy_interval(correct, speakers=None, seed=0):
-    """95 % interval of an accuracy, by bootstrap over speakers.
+    """95 % interval of an accuracy, by bootstrap over speakers: low and high end.
 
     Clips of one speaker succeed or fail together, so speakers are drawn with
     replacement, each with all clips (Efron & Tibshirani 1993, chapter 8). With fewer than five
@@ -32,12 +32,6 @@ def accuracy_interval(correct, speakers=None, seed=0):
         Whether each clip was recognised; or, as floats, differences of two models: always by bootstrap.
     speakers : sequence of str, length n, optional
         Without it, the interval is over clips, and too narrow if speakers repeat.
-    seed : int
-
-    Returns
-    -------
-    tuple of float
-        Low and high end.
     """
     is_share = np.asarray(correct).dtype == bool
     correct = np.asarray(correct, float)
@@ -73,15 +67,7 @@ def count_speakers(names):
 
 
 def score(y_true, y_predicted, names=(), labels=LABELS):
-    """All that is reported of a test.
-
-    Parameters
-    ----------
-    y_true, y_predicted : int arrays, shape (n,)
-        Label indices.
-    names : list of str
-        ``label/file.wav`` of each clip, from which its speaker is known; empty if unknown.
-    labels : sequence of str
+    """All that is reported of a test, from label indices (n,) and the clips' names, of which speakers are known.
 
     Returns
     -------
@@ -109,20 +95,12 @@ def score(y_true, y_predicted, names=(), labels=LABELS):
 
 
 def calibration(confidence, correct, bins=10):
-    """How often a recogniser is right when it is this sure.
-
-    Parameters
-    ----------
-    confidence : float array, shape (n,)
-        Probability of the label that was recognised.
-    correct : bool array, shape (n,)
-    bins : int
-        Of equal width from 0 to 1.
+    """How often a recogniser is right when it is this sure, in bins of equal width from 0 to 1.
 
     Returns
     -------
     list of tuple (float, float, int)
-        Mean confidence, accuracy and clips of each bin that has any.
+        Mean confidence (the probability of the label that was recognised), accuracy and clips of each bin with any.
     """
     confidence, correct = np.asarray(confidence), np.asarray(correct)
     place = np.minimum((confidence * bins).astype(int), bins - 1)
@@ -131,12 +109,7 @@ def calibration(confidence, correct, bins=10):
 
 
 def calibration_error(confidence, correct, bins=10):
-    """Expected calibration error: how far accuracy is from confidence, on average over clips.
-
-    References
-    ----------
-    Guo et al. (2017), On Calibration of Modern Neural Networks, arXiv:1706.04599, section 2.
-    """
+    """Expected calibration error: how far accuracy is from confidence, on average over clips (arXiv:1706.04599)."""
     rows = calibration(confidence, correct, bins)
     return sum(n * abs(sure - right) for sure, right, n in rows) / len(confidence)
 
@@ -144,18 +117,6 @@ def calibration_error(confidence, correct, bins=10):
 def hash_names(names):
     """Twelve hex digits that name a list of files, whatever their order."""
     return hashlib.sha256("\n".join(sorted(names)).encode(errors="surrogateescape")).hexdigest()[:12]
-
-
-def write_submission(path, rows):
-    """Write a Kaggle submission: header ``fname,label``, then a row for each clip.
-
-    Parameters
-    ----------
-    path : str or Path
-    rows : iterable of (str, str)
-        File name and label.
-    """
-    files.write_csv(path, HEADER, rows)
 
 
 def is_submission(path):
@@ -166,19 +127,9 @@ def is_submission(path):
 
 
 def check_submission(path, names=None, labels=LABELS):
-    """What Kaggle would refuse in a submission: nothing, if it can be submitted.
+    """What Kaggle would refuse in a submission: a line for each kind of problem, with an example.
 
-    Parameters
-    ----------
-    path : str or Path
-    names : sequence of str, optional
-        The clips it should answer, as in Kaggle's ``sample_submission.csv``.
-    labels : sequence of str
-
-    Returns
-    -------
-    list of str
-        One line for each kind of problem, with an example.
+    ``names`` are the clips it should answer, as in Kaggle's ``sample_submission.csv``.
     """
     try:
         header, *rows = list(csv.reader(io.StringIO(files.read_text(path)))) or [[]]

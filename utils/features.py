@@ -1,13 +1,15 @@
 """Features of whole batches of clips, in numpy, on all cores; as arrays beside the waveforms.
 
+A feature takes float32 waveforms, shape (n, 16000), with amplitudes in [-1, 1) at 16 kHz, and gives float32, a row
+for each clip. Waveforms of another shape or type, none, or some that are not finite are a ValueError.
+
 python -m utils.features --set main --features mfccs_2D mel_spectrogram
 """
 
-import math
 import os
 import sys
 from concurrent.futures import ThreadPoolExecutor
-from functools import cache
+from functools import cache, wraps
 from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
@@ -35,8 +37,45 @@ MEL_GROUPS = 8  # filters are narrow: each group of them only meets the FFT bins
 BATCH_CLIPS = 16  # worked on at once by a thread: their spectra stay in the processor's cache
 TASK_CLIPS = 128  # handed to a process at a time
 TASKS_AHEAD = 4  # for each process, so that memory does not grow with the number of clips
-SPACE_SPARE = 2e6  # bytes, for names and hashes
 VERSION = 2  # of what is computed: arrays of another version are made anew
+
+
+def _in_batches(compute):
+    """Make what computes a small batch a feature of any number of clips, checked, by a thread a core."""
+
+    @wraps(compute)
+    def feature(waveforms):
+        waveforms = np.asarray(waveforms)
+        if waveforms.ndim != 2 or waveforms.shape[1] != CLIP_SAMPLES or waveforms.dtype != np.float32:
+            found = f"{waveforms.dtype} of {waveforms.shape}"
+            raise ValueError(f"expected float32 of shape (n, {CLIP_SAMPLES}), got {found}")
+        if not len(waveforms):
+            raise ValueError("expected one clip or more, got none")
+
+        def work(start):
+            batch = waveforms[start : start + BATCH_CLIPS]
+            if not np.isfinite(batch.sum()):
+                clip = start + int(np.flatnonzero(~np.isfinite(batch.sum(axis=1)))[0])
+                raise ValueError(f"expected finite amplitudes, got NaN or infinite ones in clip {clip}")
+            return compute(batch)
+
+        starts = range(0, len(waveforms), BATCH_CLIPS)
+        if len(starts) == 1:
+            return np.ascontiguousarray(work(0))
+        memory.keep_freed_memory()
+        # All cores, or as many as the caller set: joblib sets one for each of its processes.
+        n_threads = int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
+        # Our threads share the cores: those of the matrix products would only be in their way.
+        with threadpool_limits(1, "blas"), ThreadPoolExecutor(n_threads) as pool:
+            results = pool.map(work, starts)
+            first = next(results)
+            features = np.empty((len(waveforms), *first.shape[1:]), np.float32)
+            features[: len(first)] = first
+            for start, result in zip(starts[1:], results):
+                features[start : start + BATCH_CLIPS] = result
+        return features
+
+    return feature
 
 
 def hann_window(n_samples):
@@ -44,26 +83,19 @@ def hann_window(n_samples):
     return (0.5 - 0.5 * np.cos(2 * np.pi * np.arange(n_samples) / n_samples)).astype(np.float32)
 
 
-def hz_to_mel(hz):
-    """Mel scale of O'Shaughnessy (1987), as in HTK and TensorFlow: 2595 log10(1 + f / 700)."""
-    return 2595.0 * np.log10(1.0 + np.asarray(hz) / 700.0)
-
-
 @cache
 def mel_weights():
-    """Triangular filters from FFT bins to mel bins.
+    """Triangular filters from FFT bins to mel bins, each with a peak of 1: float32, shape (257, 40).
 
-    Returns
-    -------
-    float32 array, shape (N_FFT // 2 + 1, N_MELS)
-        Each filter rises from its left neighbour's centre to its own, and falls to the
-        next; its peak is 1.
+    On the mel scale of O'Shaughnessy (1987), as in HTK and TensorFlow: 2595 log10(1 + f / 700).
     """
-    edges_mel = np.linspace(hz_to_mel(FMIN_HZ), hz_to_mel(FMAX_HZ), N_MELS + 2)
+    ends_mel = 2595.0 * np.log10(1.0 + np.array([FMIN_HZ, FMAX_HZ]) / 700.0)
+    edges_mel = np.linspace(*ends_mel, N_MELS + 2)
     return _triangles(700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0), N_FFT)
 
 
 def _triangles(edges_hz, n_fft):
+    """Filters that rise from their left neighbour's centre to their own, and fall to the next."""
     bin_hz = np.linspace(0, SAMPLE_RATE / 2, n_fft // 2 + 1)[:, None]
     left, centre, right = edges_hz[:-2], edges_hz[1:-1], edges_hz[2:]
     rising = (bin_hz - left) / (centre - left)
@@ -72,20 +104,19 @@ def _triangles(edges_hz, n_fft):
 
 
 def _group(weights):
-    """Filters (FFT bins, mel bins) in groups: (first filter, last + 1, first FFT bin, last + 1, weights)."""
-    groups, size = [], weights.shape[1] // MEL_GROUPS
-    for first in range(0, weights.shape[1], size):
-        bins = np.flatnonzero(weights[:, first : first + size].any(axis=1))
+    """Filters in groups, which take a seventh of the room: (first FFT bin, last + 1, weights)."""
+    groups = []
+    for part in np.split(weights, MEL_GROUPS, axis=1):
+        bins = np.flatnonzero(part.any(axis=1))
         low, high = bins[0], bins[-1] + 1
-        part = np.ascontiguousarray(weights[low:high, first : first + size])
-        groups.append((first, first + size, low, high, part))
+        groups.append((low, high, np.ascontiguousarray(part[low:high])))
     return groups
 
 
 @cache
 def mel_groups():
-    """The same in groups, which take a seventh of the room: (first FFT bin, last + 1, weights)."""
-    return [(low, high, weights) for _, _, low, high, weights in _group(mel_weights())]
+    """The filters of :func:`mel_weights` in groups: (first FFT bin, last + 1, weights)."""
+    return _group(mel_weights())
 
 
 @cache
@@ -98,106 +129,77 @@ def _long_mel_groups():
     return _group(weights)
 
 
-def log_mel(waveforms):
-    """Log-mel spectrograms, the input of the networks.
+@cache
+def _cosines():
+    """The first rows of the orthonormal DCT-II, shape (128, 100)."""
+    return scipy.fft.dct(np.eye(LONG_MELS), norm="ortho")[:, :N_MFCC].astype(np.float32)
 
-    Parameters
-    ----------
-    waveforms : float32 array, shape (n, 16000)
-        Amplitudes in [-1, 1) at 16 kHz.
 
-    Returns
-    -------
-    float32 array, shape (n, 98, 40)
-        Natural logarithm of mel energies, time first.
+def _power_spectra(batch, window, hop_length, n_fft):
+    frames = np.lib.stride_tricks.sliding_window_view(batch, len(window), axis=1)[:, ::hop_length]
+    return _square(scipy.fft.rfft(frames * window, n_fft, axis=-1))
 
-    Raises
-    ------
-    ValueError
-        If the waveforms have another shape or type, are none, or are not finite.
-    """
-    return _in_batches(log_mel_frames, waveforms)
+
+def _square(spectra):
+    power = np.square(spectra.real)
+    power += np.square(spectra.imag)
+    return power
 
 
 def log_mel_frames(waveforms):
-    """The same for waveforms of any length, without the checks: shape (n, n_frames, 40)."""
+    """Log-mel spectrograms of waveforms of any length, without the checks: shape (n, n_frames, 40)."""
     power = _power_spectra(waveforms, hann_window(FRAME_LENGTH), HOP_LENGTH, N_FFT)
     return np.log(power @ mel_weights() + np.float32(ENERGY_FLOOR))
 
 
+@_in_batches
+def log_mel(waveforms):
+    """Log-mel spectrograms, the input of the networks: natural logarithm, time first, shape (n, 98, 40)."""
+    return log_mel_frames(waveforms)
+
+
+def _mel_power(batch):
+    padded = np.pad(batch, ((0, 0), (LONG_FFT // 2, LONG_FFT // 2)))
+    power = _power_spectra(padded, hann_window(LONG_FFT), LONG_HOP, LONG_FFT)
+    mels = np.empty((len(batch), LONG_FRAMES, LONG_MELS), np.float32)
+    for part, (low, high, weights) in zip(np.split(mels, MEL_GROUPS, axis=-1), _long_mel_groups()):
+        part[:] = power[..., low:high] @ weights
+    return mels
+
+
+def _mel_decibels(batch):
+    decibels = np.log(np.maximum(_mel_power(batch), np.float32(MIN_POWER)))
+    decibels *= np.float32(10 / np.log(10))
+    # Clip by clip: the loudest of a whole batch would change with the company a clip is in.
+    return np.maximum(decibels, decibels.max(axis=(1, 2), keepdims=True) - np.float32(TOP_DB))
+
+
+@_in_batches
 def mel_spectrogram(waveforms):
-    """Mel spectrograms, as ``librosa.feature.melspectrogram`` makes them clip by clip.
-
-    Parameters
-    ----------
-    waveforms : float32 array, shape (n, 16000)
-
-    Returns
-    -------
-    float32 array, shape (n, 128, 32)
-        Power, mel bins first.
-
-    Raises
-    ------
-    ValueError
-        As :func:`log_mel`, and so all features.
-    """
-    return _in_batches(lambda batch: _mel_power(batch).transpose(0, 2, 1), waveforms)
+    """Mel spectrograms, as ``librosa.feature.melspectrogram``'s: power, mel bins first, shape (n, 128, 32)."""
+    return _mel_power(waveforms).transpose(0, 2, 1)
 
 
+@_in_batches
 def mfccs_2D(waveforms):
-    """Mel-frequency cepstral coefficients, as ``librosa.feature.mfcc`` makes them clip by clip.
+    """Mel-frequency cepstral coefficients, as ``librosa.feature.mfcc``'s: shape (n, 100, 32).
 
-    Parameters
-    ----------
-    waveforms : float32 array, shape (n, 16000)
-
-    Returns
-    -------
-    float32 array, shape (n, 100, 32)
-
-    References
-    ----------
     Davis & Mermelstein (1980), IEEE Transactions on ASSP 28(4).
     """
-    return _in_batches(lambda batch: _mfccs(batch).transpose(0, 2, 1), waveforms)
+    return (_mel_decibels(waveforms) @ _cosines()).transpose(0, 2, 1)
 
 
+@_in_batches
 def mfccs_1D(waveforms):
-    """Mean over time of the mel-frequency cepstral coefficients: float32, shape (n, 100)."""
+    """Mean over time of the mel-frequency cepstral coefficients: shape (n, 100)."""
     # The mean of the cosine transform is the transform of the mean.
-    return _in_batches(lambda batch: _mel_decibels(batch).mean(axis=1) @ _cosines(), waveforms)
+    return _mel_decibels(waveforms).mean(axis=1) @ _cosines()
 
 
+@_in_batches
 def fft(waveforms):
-    """Magnitude of the real Fourier transform, a bin a hertz: float32, shape (n, 8001)."""
-
-    def compute(batch):
-        spectra = scipy.fft.rfft(batch)
-        return np.sqrt(_square(spectra))
-
-    return _in_batches(compute, waveforms)
-
-
-def tempogram(waveforms):
-    """Tempograms, as ``librosa.feature.tempogram`` makes them clip by clip.
-
-    Autocorrelation of how strongly the sound sets in, in windows of 384 frames around each frame.
-
-    Parameters
-    ----------
-    waveforms : float32 array, shape (n, 16000)
-
-    Returns
-    -------
-    float32 array, shape (n, 384, 32)
-        The largest value of each frame is 1.
-
-    References
-    ----------
-    Grosche, Müller & Kurth (2010), Cyclic tempogram, ICASSP.
-    """
-    return _in_batches(lambda batch: _autocorrelate(onset_strength(batch)).transpose(0, 2, 1), waveforms)
+    """Magnitude of the real Fourier transform, a bin a hertz: shape (n, 8001)."""
+    return np.sqrt(_square(scipy.fft.rfft(waveforms)))
 
 
 def onset_strength(waveforms):
@@ -207,6 +209,23 @@ def onset_strength(waveforms):
     # One frame for the difference; two because a frame hears an onset when its middle is a frame's half before.
     late = 1 + LONG_FFT // (2 * LONG_HOP)
     return np.pad(rise, ((0, 0), (late, 0)))[:, :LONG_FRAMES]
+
+
+@_in_batches
+def tempogram(waveforms):
+    """Tempograms, as ``librosa.feature.tempogram``'s: shape (n, 384, 32), the largest value of each frame is 1.
+
+    Autocorrelation of how strongly the sound sets in, in windows of 384 frames around each frame; Grosche, Müller &
+    Kurth (2010), Cyclic tempogram, ICASSP.
+    """
+    onsets, half = onset_strength(waveforms), TEMPOGRAM_LAGS // 2
+    # A straight line from the last value down to nothing; before the first value (zero) there is nothing.
+    ramp = onsets[:, -1:] * np.linspace(1, 0, half + 1, dtype=np.float32)[1:]
+    padded = np.concatenate([np.zeros((len(onsets), half), np.float32), onsets, ramp], axis=1)
+    power = _power_spectra(padded, hann_window(TEMPOGRAM_LAGS), 1, 2 * TEMPOGRAM_LAGS)[:, :LONG_FRAMES]
+    lags = scipy.fft.irfft(power, axis=-1)[..., :TEMPOGRAM_LAGS]
+    largest = np.abs(lags).max(axis=-1, keepdims=True)
+    return (lags / np.where(largest < np.finfo(np.float32).tiny, 1, largest)).transpose(0, 2, 1)
 
 
 class Feature(NamedTuple):
@@ -226,141 +245,36 @@ FEATURES = {
 }
 
 
-def _in_batches(compute, waveforms):
-    """Results of ``compute`` on small batches, by a thread a core; numpy and scipy let threads run."""
-    waveforms = np.asarray(waveforms)
-    if waveforms.ndim != 2 or waveforms.shape[1] != CLIP_SAMPLES or waveforms.dtype != np.float32:
-        raise ValueError(f"expected float32 of shape (n, {CLIP_SAMPLES}), got {waveforms.dtype} of {waveforms.shape}")
-    if not len(waveforms):
-        raise ValueError("expected one clip or more, got none")
-
-    def work(start):
-        batch = waveforms[start : start + BATCH_CLIPS]
-        if not np.isfinite(batch.sum()):
-            clip = start + int(np.flatnonzero(~np.isfinite(batch.sum(axis=1)))[0])
-            raise ValueError(f"expected finite amplitudes, got NaN or infinite ones in clip {clip}")
-        return compute(batch)
-
-    starts = range(0, len(waveforms), BATCH_CLIPS)
-    if len(starts) == 1:
-        return np.ascontiguousarray(work(0))
-    memory.keep_freed_memory()
-    # Our threads share the cores: those of the matrix products would only be in their way.
-    with threadpool_limits(1, "blas"), ThreadPoolExecutor(_count_threads()) as pool:
-        results = pool.map(work, starts)
-        first = next(results)
-        features = np.empty((len(waveforms), *first.shape[1:]), np.float32)
-        features[: len(first)] = first
-        for start, result in zip(starts[1:], results):
-            features[start : start + BATCH_CLIPS] = result
-    return features
-
-
-def _count_threads():
-    """All cores, or as many as the caller set; joblib sets one for each of its processes."""
-    return int(os.environ.get("OMP_NUM_THREADS") or os.cpu_count() or 1)
-
-
-def _power_spectra(batch, window, hop_length, n_fft):
-    frames = np.lib.stride_tricks.sliding_window_view(batch, len(window), axis=1)[:, ::hop_length]
-    return _square(scipy.fft.rfft(frames * window, n_fft, axis=-1))
-
-
-def _square(spectra):
-    power = np.square(spectra.real)
-    power += np.square(spectra.imag)
-    return power
-
-
-def _mel_power(batch):
-    padded = np.pad(batch, ((0, 0), (LONG_FFT // 2, LONG_FFT // 2)))
-    power = _power_spectra(padded, hann_window(LONG_FFT), LONG_HOP, LONG_FFT)
-    mels = np.empty((len(batch), LONG_FRAMES, LONG_MELS), np.float32)
-    for first, last, low, high, weights in _long_mel_groups():
-        mels[..., first:last] = power[..., low:high] @ weights
-    return mels
-
-
-def _mel_decibels(batch):
-    decibels = np.log(np.maximum(_mel_power(batch), np.float32(MIN_POWER)))
-    decibels *= np.float32(10 / np.log(10))
-    # Clip by clip: the loudest of a whole batch would change with the company a clip is in.
-    return np.maximum(decibels, decibels.max(axis=(1, 2), keepdims=True) - np.float32(TOP_DB))
-
-
-@cache
-def _cosines():
-    """The first rows of the orthonormal DCT-II, shape (128, 100)."""
-    return scipy.fft.dct(np.eye(LONG_MELS), norm="ortho")[:, :N_MFCC].astype(np.float32)
-
-
-def _mfccs(batch):
-    return _mel_decibels(batch) @ _cosines()
-
-
-def _autocorrelate(onsets):
-    """Autocorrelation of the frames around each frame, shape (n, 32, 384)."""
-    half = TEMPOGRAM_LAGS // 2
-    # A straight line from the last value down to nothing; before the first value (zero) there is nothing.
-    ramp = onsets[:, -1:] * np.linspace(1, 0, half + 1, dtype=np.float32)[1:]
-    padded = np.concatenate([np.zeros((len(onsets), half), np.float32), onsets, ramp], axis=1)
-    frames = np.lib.stride_tricks.sliding_window_view(padded, TEMPOGRAM_LAGS, axis=1)[:, :LONG_FRAMES]
-    n_fft = 2 * TEMPOGRAM_LAGS
-    power = _square(scipy.fft.rfft(frames * hann_window(TEMPOGRAM_LAGS), n_fft, axis=-1))
-    lags = scipy.fft.irfft(power, n_fft, axis=-1)[..., :TEMPOGRAM_LAGS]
-    largest = np.abs(lags).max(axis=-1, keepdims=True)
-    return lags / np.where(largest < np.finfo(np.float32).tiny, 1, largest)
-
-
 def persist(inputs, path, name):
-    """Write a feature of stored waveforms as an array; one that is there from the same waveforms stays.
+    """Write one of ``FEATURES`` as an array; one that is there from the same waveforms stays, and the answer is False.
 
-    Parameters
-    ----------
-    inputs : list of store.StoredArray or store.SomeRows
-        The waveforms, in one array or in parts.
-    path : str or Path
-    name : str
-        One of ``FEATURES``.
-
-    Returns
-    -------
-    bool
-        Whether there was anything to do.
+    ``inputs`` is a list of stored arrays: the waveforms in parts.
     """
+    settings = {"feature": name, "version": VERSION, "of": [part.fingerprint for part in inputs]}
     # Two trainings may begin on the same data: the second waits for the first, and finds the array done.
     with files.owned(path, wait=True):
-        settings = {"feature": name, "version": VERSION, "of": [part.fingerprint for part in inputs]}
         if store.is_done(path, settings):
             return False
-        _write(inputs, path, name, settings)
+        names = [file for part in inputs for file in part.names] if all(part.names for part in inputs) else []
+        n_clips, start = sum(len(part) for part in inputs), 0  # a bar that is not shown does not count
+        with (
+            store.ArrayWriter(path, FEATURES[name].shape, np.float32, settings) as writer,
+            cli.progress(total=n_clips, desc=f"computing {Path(path).name}", unit="clip") as bar,
+        ):
+            for rows in _compute_blocks(inputs, name):
+                writer.append(rows, names[start : start + len(rows)])
+                start += len(rows)
+                bar.update(len(rows))
     return True
-
-
-def _write(inputs, path, name, settings):
-    names = [file for part in inputs for file in part.names] if all(part.names for part in inputs) else []
-    n_clips = sum(len(part) for part in inputs)
-    files.require_space(path, 4 * n_clips * math.prod(FEATURES[name].shape) + SPACE_SPARE)
-    with (
-        store.ArrayWriter(path, FEATURES[name].shape, np.float32, settings) as writer,
-        cli.progress(total=n_clips, desc=f"computing {Path(path).name}", unit="clip") as bar,
-    ):
-        start = 0  # a bar that is not shown does not count
-        for rows in _compute_blocks(inputs, name):
-            writer.append(rows, names[start : start + len(rows)])
-            start += len(rows)
-            bar.update(len(rows))
 
 
 def _compute_blocks(inputs, name):
     """Blocks of a feature in row order, by a process a core."""
     import joblib  # slow to import, and only needed here
 
-    blocks = (part[start : start + TASK_CLIPS] for part in inputs for start in range(0, len(part), TASK_CLIPS))
-    n_jobs = joblib.cpu_count()
-    if sum(len(part) for part in inputs) <= TASK_CLIPS:  # not worth starting processes
-        yield from (_compute_block(name, block) for block in blocks)
-        return
+    starts = [(part, start) for part in inputs for start in range(0, len(part), TASK_CLIPS)]
+    blocks = (part[start : start + TASK_CLIPS] for part, start in starts)
+    n_jobs = joblib.cpu_count() if len(starts) > 1 else 1  # one task is not worth starting processes
     with joblib.Parallel(n_jobs) as parallel:
         while group := list(islice(blocks, n_jobs * TASKS_AHEAD)):
             yield from parallel(joblib.delayed(_compute_block)(name, block) for block in group)

@@ -1,11 +1,12 @@
 """The zoo, by name: raw waveforms (16000,) in, a logit for each label out.
 
 python -m utils.models
+
+Names and tables are there at once; Keras is imported when a model is built or read.
 """
 
-import argparse
 import contextlib
-import difflib
+import dataclasses
 import json
 import math
 import sys
@@ -15,13 +16,8 @@ import numpy as np
 
 from utils.audio import CLIP_SAMPLES
 from utils.labels import LABELS
-from utils.nets import architectures
-from utils.nets.architectures import NETWORK
-from utils.nets.frontend import LogMel
+from utils.nets.frames import NETWORK
 from utils.system import cli, files
-from utils.system.quiet import keras
-
-layers = keras.layers
 
 DEFAULT = "tc_resnet8_1.2"
 N_LABELS = len(LABELS)
@@ -31,7 +27,8 @@ N_LABELS = len(LABELS)
 class Entry:
     """A model of the zoo, and what its paper says of it with twelve labels."""
 
-    build: object  # from the number of labels to the network after the front end; conv1d has none
+    architecture: str  # function of utils/nets/architectures.py
+    arguments: dict = dataclasses.field(default_factory=dict)
     paper_parameters: float = None
     paper_macs: float = None
     note: str = ""
@@ -42,66 +39,48 @@ _BC = (
     "the paper leaves the running averages of normalization out of its parameters, and its multiplications fit "
     "101 frames and two for each normalized value"
 )
+_TC = {"channels": (20, 28, 40, 58), "dropout": 0.3}
+_S = {"channels": 64, "n_blocks": 4, "frequency_stride": 2, "block_stride": 1}
+_L = {"channels": 276, "n_blocks": 5, "frequency_stride": 1, "block_stride": 2}
 NETWORKS = {
-    "tc_resnet8_1.2": Entry(
-        lambda n_labels: architectures.tc_resnet(n_labels, **architectures.TC_RESNET8_12),
-        note="ours: TC-ResNet8, 1.2 times as wide",
-    ),
+    DEFAULT: Entry("tc_resnet", _TC, note="ours: TC-ResNet8, 1.2 times as wide"),
     "tc_resnet8_1.2_causal": Entry(
-        lambda n_labels: architectures.tc_resnet(n_labels, **architectures.TC_RESNET8_12, causal=True),
+        "tc_resnet",
+        {**_TC, "causal": True},
         note="ours: the same for streams, which hears nothing of what follows",
     ),
-    "tc_resnet8": Entry(lambda n_labels: architectures.tc_resnet(n_labels, (16, 24, 32, 48)), 66e3, 1.5e6),
-    "tc_resnet14": Entry(
-        lambda n_labels: architectures.tc_resnet(n_labels, (16, 24, 24, 32, 32, 48, 48)), 137e3, 3.05e6
-    ),
-    "resnet10": Entry(
-        lambda n_labels: architectures.resnet(n_labels, (16, 16, 32, 64, 96)),
-        note="ours: a narrow ResNet-10",
-    ),
-    "ds_cnn_s": Entry(lambda n_labels: architectures.ds_cnn(n_labels, 64, 4, 2, 1), None, 2.7e6, _HELLO),
-    "ds_cnn_l": Entry(lambda n_labels: architectures.ds_cnn(n_labels, 276, 5, 1, 2), None, 28.45e6, _HELLO),
-    "bc_resnet_1": Entry(lambda n_labels: architectures.bc_resnet(n_labels, 1), 9.2e3, 3.1e6, _BC),
-    "bc_resnet_2": Entry(lambda n_labels: architectures.bc_resnet(n_labels, 2), 27.3e3, 8.5e6, _BC),
-    "bc_resnet_3": Entry(lambda n_labels: architectures.bc_resnet(n_labels, 3), 54.2e3, 16.2e6, _BC),
-    "bc_resnet_8": Entry(lambda n_labels: architectures.bc_resnet(n_labels, 8), 321e3, 89.1e6, _BC),
-    "kwt_1": Entry(architectures.kwt, 607e3, note="40 mel bins instead of 80 under the 40 coefficients"),
-    "conv1d": Entry(architectures.conv1d, 28_366_616, 2.43e9, "the original course's; for a GPU"),
+    "tc_resnet8": Entry("tc_resnet", {"channels": (16, 24, 32, 48)}, 66e3, 1.5e6),
+    "tc_resnet14": Entry("tc_resnet", {"channels": (16, 24, 24, 32, 32, 48, 48)}, 137e3, 3.05e6),
+    "resnet10": Entry("resnet", {"channels": (16, 16, 32, 64, 96)}, note="ours: a narrow ResNet-10"),
+    "ds_cnn_s": Entry("ds_cnn", _S, None, 2.7e6, _HELLO),
+    "ds_cnn_l": Entry("ds_cnn", _L, None, 28.45e6, _HELLO),
+    "bc_resnet_1": Entry("bc_resnet", {"tau": 1}, 9.2e3, 3.1e6, _BC),
+    "bc_resnet_2": Entry("bc_resnet", {"tau": 2}, 27.3e3, 8.5e6, _BC),
+    "bc_resnet_3": Entry("bc_resnet", {"tau": 3}, 54.2e3, 16.2e6, _BC),
+    "bc_resnet_8": Entry("bc_resnet", {"tau": 8}, 321e3, 89.1e6, _BC),
+    "kwt_1": Entry("kwt", {}, 607e3, note="40 mel bins instead of 80 under the 40 coefficients"),
+    "conv1d": Entry("conv1d", {}, 28_366_616, 2.43e9, "the original course's; for a GPU"),
 }
 
 
-def model_name(text):
-    """Argument type: the name of a model, or an error that suggests the nearest one."""
-    if text in NETWORKS:
-        return text
-    near = difflib.get_close_matches(text, NETWORKS, n=1)
-    hint = f"did you mean {near[0]}?" if near else f"there are {', '.join(NETWORKS)}"
-    raise argparse.ArgumentTypeError(f"no model {text!r}, {hint}")
-
-
 def build_model(name=DEFAULT, n_labels=N_LABELS):
-    """Build a model with fresh weights.
+    """Build a model with fresh weights: float32 waveforms (batch, 16000) in [-1, 1) to logits (batch, n_labels).
 
-    Parameters
-    ----------
-    name : str
-        One of ``NETWORKS``.
-    n_labels : int
-
-    Returns
-    -------
-    keras.Model
-        Float32 waveforms (batch, 16000) in [-1, 1) to logits (batch, n_labels). Of a model with a front
-        end, the layer called ``network`` is the part that learns.
+    Of a model with a front end, the layer called ``network`` is the part that learns.
 
     Raises
     ------
     ValueError
-        If there is no such model.
+        If ``name`` is none of ``NETWORKS``.
     """
+    from utils.nets import architectures
+    from utils.nets.frontend import LogMel
+    from utils.system.quiet import keras
+
     if name not in NETWORKS:
         raise ValueError(f"no model {name!r}: there are {', '.join(NETWORKS)}")
-    network = NETWORKS[name].build(n_labels)
+    entry = NETWORKS[name]
+    network = getattr(architectures, entry.architecture)(n_labels, **entry.arguments)
     if network.name != NETWORK:
         return network
     inputs = keras.Input((CLIP_SAMPLES,), name="waveform")
@@ -128,6 +107,9 @@ def load_model(path):
     CourseError
         If it is refused or damaged.
     """
+    from utils.nets import architectures, frontend  # noqa: F401 whose layers it may have
+    from utils.system.quiet import keras
+
     with reading(path):
         return keras.saving.load_model(path, compile=False, safe_mode=True)
 
@@ -169,13 +151,15 @@ def count_macs(model):
 
     The front end is left out, as in the papers' tables.
     """
+    from utils.nets.architectures import Cepstrum, layers
+
     macs = 0
     for layer in learning_part(model).layers:
         if isinstance(layer, (layers.Dense, layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D)):
             macs += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
         elif isinstance(layer, layers.Dot):
             macs += math.prod(layer.output.shape[1:]) * layer.input[0].shape[layer.axes[0]]
-        elif isinstance(layer, architectures.Cepstrum):
+        elif isinstance(layer, Cepstrum):
             macs += math.prod(layer.output.shape[1:]) * layer.input.shape[-1]
     return macs
 
@@ -199,7 +183,7 @@ def main(arguments=None):
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
     if not options.json:
-        print(f"{'name':16}{'parameters':>12}{'paper':>12}{'macs':>15}{'paper':>15}  note")
+        print(f"{'name':22}{'parameters':>12}{'paper':>12}{'macs':>15}{'paper':>15}  note")
     for name in NETWORKS:
         row = describe(name)
         if options.json:
@@ -207,7 +191,7 @@ def main(arguments=None):
             continue
         paper = [f"{row[key]:,.0f}" if row[key] else "-" for key in ("paper_parameters", "paper_macs")]
         numbers = f"{row['parameters']:12,}{paper[0]:>12}{row['macs']:15,}{paper[1]:>15}"
-        print(f"{name:16}{numbers}  {row['note']}", flush=True)
+        print(f"{name:22}{numbers}  {row['note']}", flush=True)
 
 
 if __name__ == "__main__":

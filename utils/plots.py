@@ -1,7 +1,7 @@
-"""Every figure of the course: takes data and an ``Axes``, returns the ``Axes``.
+"""Every figure of the course: takes data and an ``Axes`` (what has several: a figure), returns the ``Axes``.
 
-A waveform is float32 in [-1, 1) at 16 kHz. Time is in seconds from the start of the clip, so that
-pictures of a clip can share their axis; a spectrum that is handed over ready-made is of one second.
+A waveform is float32 in [-1, 1) at 16 kHz. Time is in seconds from the start of the clip, so that pictures of a clip
+can share their axis; a spectrum that is handed over ready-made is of one second.
 """
 
 import io
@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
+from utils.nets.frames import FRAME_LENGTH, HOP_LENGTH
 
 # Colours of Okabe & Ito (2008), told apart by colour-blind eyes and legible on light and dark pages.
 SET_COLOURS = {"train": "#0072B2", "cv": "#E69F00", "test": "#009E73"}
@@ -19,18 +20,12 @@ IMAGES = Path("imgs")
 
 RANGE_DB = 80  # shown of a spectrum; what is weaker has the darkest colour
 MEL_TICKS_HZ = (0, 250, 500, 1000, 2000, 4000, 8000)
+LONG_HOP = 512  # samples from one frame to the next in librosa's features
 PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B")
 
 
 def plot_counts(ax, counts):
-    """Bars of clips by label, one colour a set, on a logarithmic axis.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    counts : dict
-        Set -> label -> number of clips.
-    """
+    """Bars of clips by label on a logarithmic axis, one colour a set; ``counts`` is set -> label -> clips."""
     width = 0.8 / len(counts)
     for offset, (name, by_label) in enumerate(counts.items()):
         places = np.arange(len(by_label)) + (offset - (len(counts) - 1) / 2) * width
@@ -42,28 +37,14 @@ def plot_counts(ax, counts):
 
 
 def plot_clips_by_speaker(ax, clips_by_speaker):
-    """Histogram of how many clips a speaker recorded.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    clips_by_speaker : sequence of int
-    """
-    most = max(clips_by_speaker)
-    ax.hist(clips_by_speaker, bins=np.arange(0.5, most + 1.5), color=LINE)
+    """Histogram of how many clips a speaker recorded, from a number for each speaker."""
+    ax.hist(clips_by_speaker, bins=np.arange(0.5, max(clips_by_speaker) + 1.5), color=LINE)
     ax.set(xlabel="clips by one speaker", ylabel="speakers")
     return ax
 
 
 def plot_silence_stretches(ax, starts_by_recording):
-    """Where each set takes its silence from in the background recordings.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    starts_by_recording : dict
-        Recording -> set -> first samples of one-second pieces.
-    """
+    """Where each set takes its silence from: recording -> set -> first samples of one-second pieces."""
     for row, starts_by_set in enumerate(starts_by_recording.values()):
         for name, starts in starts_by_set.items():
             pieces = [(start / SAMPLE_RATE, CLIP_SAMPLES / SAMPLE_RATE) for start in starts]
@@ -74,6 +55,16 @@ def plot_silence_stretches(ax, starts_by_recording):
     return ax
 
 
+def plot_spread(ax, values_by_label, ylabel):
+    """Box from quarter to three quarters, line at the median, whiskers from 5 to 95 %, by label."""
+    settings = {"whis": (5, 95), "patch_artist": True, "flierprops": {"markersize": 2}}
+    settings |= {"boxprops": {"facecolor": "#56B4E9"}, "medianprops": {"color": "black"}}
+    ax.boxplot(list(values_by_label.values()), **settings)
+    ax.set_xticks(range(1, len(values_by_label) + 1), values_by_label, rotation=45, ha="right")
+    ax.set(ylabel=ylabel)
+    return ax
+
+
 def to_db(power, reference=None):
     """Decibels of a power relative to a reference, by default its highest value; nothing is below ``-RANGE_DB``."""
     reference = max(np.max(power), np.finfo(np.float32).tiny) if reference is None else reference
@@ -81,13 +72,7 @@ def to_db(power, reference=None):
 
 
 def spectrogram(waveform, n_fft=256, hop_length=64):
-    """Power in frames of ``n_fft`` samples under a Hann window; none reaches over the ends of the clip.
-
-    Returns
-    -------
-    float array, shape (n_fft // 2 + 1, n_frames)
-        Square of the FFT's magnitude, which is divided by the sum of the window.
-    """
+    """Power (n_fft // 2 + 1, n_frames) of whole frames: the FFT's magnitude by the sum of its Hann window, squared."""
     from scipy import signal  # SciPy and librosa load only where a figure needs them
 
     settings = {"window": "hann", "nperseg": n_fft, "noverlap": n_fft - hop_length, "detrend": False}
@@ -97,48 +82,30 @@ def spectrogram(waveform, n_fft=256, hop_length=64):
 def plot_waveform(ax, waveform):
     """Amplitude over time."""
     ax.plot(np.arange(len(waveform)) / SAMPLE_RATE, waveform, color=LINE, linewidth=0.6)
-    ax.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, len(waveform) / SAMPLE_RATE))
+    ax.set(xlabel="time (s)", ylabel="amplitude", xlim=(0, _seconds(waveform)))
     return ax
 
 
-def plot_spectrogram(ax, waveform, n_fft=256, hop_length=64, reference=None):
-    """Level over time and frequency up to 8 kHz, from frames of 16 ms every 4 ms unless told.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    waveform : float32 array, shape (n_samples,)
-    n_fft, hop_length : int
-        Samples in a frame, and from one frame to the next.
-    reference : float, optional
-        Power shown as 0 dB, where pictures are to be compared; by default the highest.
-    """
-    level_db = to_db(spectrogram(waveform, n_fft, hop_length), reference)
+def plot_spectrogram(ax, waveform, n_fft=256, hop_length=64):
+    """Level over time and frequency up to 8 kHz, from frames of 16 ms every 4 ms unless told (in samples)."""
     half_bin_hz = SAMPLE_RATE / n_fft / 2
     rows = (-half_bin_hz, SAMPLE_RATE / 2 + half_bin_hz)
-    _show(ax, level_db, hop_length, rows, first_sample=n_fft // 2)
-    ax.set(ylabel="frequency (Hz)", xlim=(0, len(waveform) / SAMPLE_RATE), ylim=(0, SAMPLE_RATE / 2))
+    _show(ax, to_db(spectrogram(waveform, n_fft, hop_length)), hop_length, rows, first_sample=n_fft // 2)
+    ax.set(ylabel="frequency (Hz)", xlim=(0, _seconds(waveform)), ylim=(0, SAMPLE_RATE / 2))
     return ax
 
 
-def plot_mel_spectrogram(ax, sound, n_fft=512, hop_length=160, n_mels=64, reference=None):
+def plot_mel_spectrogram(ax, sound, hop_length=HOP_LENGTH, reference=None):
     """Level over time and mel bins, whose frequencies are on the axis.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    sound : float array, shape (n_samples,) or (n_mels, n_frames)
-        A waveform, or librosa's mel spectrogram (power) with this ``hop_length``.
-    n_fft, hop_length, n_mels : int
-        Frames of 32 ms every 10 ms and 64 bins unless told.
-    reference : float, optional
-        Power shown as 0 dB, where pictures are to be compared; by default the highest.
+    Of a waveform, 64 bins from frames of 32 ms are shown; or of librosa's mel spectrogram (power), (n_mels, n_frames).
+    ``reference`` is the power shown as 0 dB, where pictures are to be compared; by default the highest.
     """
     import librosa
 
-    settings = {"sr": SAMPLE_RATE, "n_fft": n_fft, "hop_length": hop_length, "n_mels": n_mels}
+    settings = {"sr": SAMPLE_RATE, "n_fft": 512, "hop_length": hop_length, "n_mels": 64}
     mel = librosa.feature.melspectrogram(y=sound, **settings) if sound.ndim == 1 else sound
-    _show(ax, to_db(mel, reference), hop_length, (-0.5, len(mel) - 0.5))
+    _show(ax, to_db(mel, reference), hop_length)
     # The bins' centres lie evenly on the mel scale, 0 Hz and 8 kHz one step beyond the outermost.
     step = librosa.hz_to_mel(SAMPLE_RATE / 2) / (len(mel) + 1)
     ax.set_yticks([librosa.hz_to_mel(hz) / step - 1 for hz in MEL_TICKS_HZ], MEL_TICKS_HZ)
@@ -146,67 +113,37 @@ def plot_mel_spectrogram(ax, sound, n_fft=512, hop_length=160, n_mels=64, refere
     return ax
 
 
-def plot_log_mel(ax, log_mel, hop_length=160, frame_length=480):
-    """A network's input: natural logarithm of mel energies.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    log_mel : float array, shape (n_frames, n_mels)
-        Time first, as :func:`utils.features.log_mel` gives it.
-    hop_length, frame_length : int
-        Samples from one frame to the next, and in a frame.
-    """
-    rows = (-0.5, log_mel.shape[1] - 0.5)
-    _show(ax, log_mel.T, hop_length, rows, frame_length // 2, limits=(np.log(1e-6), 6))
+def plot_log_mel(ax, log_mel):
+    """A network's input, (n_frames, n_mels) as :func:`utils.features.log_mel` gives it: logarithm of mel energies."""
+    _show(ax, log_mel.T, HOP_LENGTH, first_sample=FRAME_LENGTH // 2, limits=(np.log(1e-6), 6))
     ax.set(ylabel="mel bin", xlim=(0, CLIP_SAMPLES / SAMPLE_RATE))
     return ax
 
 
-def plot_mfccs(ax, mfccs, hop_length=512, first=0):
-    """Mel-frequency cepstral coefficients over time, on a scale that is white at 0.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    mfccs : float array, shape (n_mfcc, n_frames)
-    hop_length : int
-    first : int
-        Number of the first coefficient given.
-    """
+def plot_mfccs(ax, mfccs, first=0):
+    """Mel-frequency cepstral coefficients (n_mfcc, n_frames), from number ``first`` on; the scale is white at 0."""
     most = np.quantile(np.abs(mfccs), 0.98)  # the first coefficients are so large that they would hide the rest
     rows = (first - 0.5, first + len(mfccs) - 0.5)
-    _show(ax, mfccs, hop_length, rows, limits=(-most, most), colours="RdBu_r")
+    _show(ax, mfccs, LONG_HOP, rows, limits=(-most, most), colours="RdBu_r")
     ax.set(ylabel="coefficient", xlim=(0, CLIP_SAMPLES / SAMPLE_RATE))
     return ax
 
 
-def plot_convolution(figure, log_mel, kernel, response, places, hop_length=160, frame_length=480):
-    """A filter that slides over a spectrogram: weights, some places, answers below; returns the ``Axes``.
+def plot_convolution(figure, log_mel, kernel, response, places):
+    """A filter that slides over a spectrogram (n_frames, n_mels): weights, some places, answers below.
 
-    Parameters
-    ----------
-    figure : matplotlib Figure
-    log_mel : float array, shape (n_frames, n_mels)
-    kernel : float array, shape (n_kernel_frames, n_mels)
-        Weights of a 1-D convolution whose channels are the mel bins.
-    response : float array, shape (n_frames - n_kernel_frames + 1,)
-        Each is drawn at the middle of the frames it was computed from.
-    places : sequence of int
-        First frames of the windows that are drawn.
-    hop_length, frame_length : int
-        Samples from one frame to the next, and in a frame.
+    ``kernel`` (n_kernel_frames, n_mels) has the weights of a 1-D convolution whose channels are the mel bins. Each
+    ``response`` is drawn at the middle of the frames it was computed from, at ``places`` with the window of these.
     """
     axes = figure.subplots(2, 2, width_ratios=(1, 6), height_ratios=(3, 2))
     weights, upper, lower = axes[0, 0], axes[0, 1], axes[1, 1]
     axes[1, 0].axis("off")
     most = np.abs(kernel).max()
-    _show(weights, kernel.T, hop_length, (-0.5, kernel.shape[1] - 0.5), hop_length // 2, (-most, most), "RdBu_r")
+    _show(weights, kernel.T, HOP_LENGTH, None, HOP_LENGTH // 2, (-most, most), "RdBu_r")
     weights.set(title="filter", ylabel="mel bin")
-    plot_log_mel(upper, log_mel, hop_length, frame_length).set_title("its places on the spectrogram")
-    upper.set(xlabel="")
-    starts_s = (frame_length // 2 + (np.arange(len(response)) - 0.5) * hop_length) / SAMPLE_RATE
-    width_s = len(kernel) * hop_length / SAMPLE_RATE
+    plot_log_mel(upper, log_mel).set(title="its places on the spectrogram", xlabel="")
+    starts_s = (FRAME_LENGTH // 2 + (np.arange(len(response)) - 0.5) * HOP_LENGTH) / SAMPLE_RATE
+    width_s = len(kernel) * HOP_LENGTH / SAMPLE_RATE
     lower.plot(starts_s + width_s / 2, response, color=LINE)
     for place, colour in zip(places, ("#D55E00", "#56B4E9", "#009E73", "#CC79A7")):
         for ax in (upper, lower):
@@ -217,24 +154,16 @@ def plot_convolution(figure, log_mel, kernel, response, places, hop_length=160, 
     return np.array([weights, upper, lower])
 
 
-def plot_chromagram(ax, sound, n_fft=2048, hop_length=160):
-    """Strength of the twelve pitch classes over time; the strongest of each frame is 1.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    sound : float array, shape (n_samples,) or (12, n_frames)
-        A waveform, or a chromagram with this ``hop_length``.
-    n_fft, hop_length : int
-        Frames of 128 ms every 10 ms unless told: shorter ones cannot tell low semitones apart.
-    """
+def plot_chromagram(ax, waveform):
+    """Strength of the twelve pitch classes over time; the strongest of each frame is 1."""
     import librosa
 
-    settings = {"sr": SAMPLE_RATE, "n_fft": n_fft, "hop_length": hop_length, "tuning": 0.0}
-    chroma = librosa.feature.chroma_stft(y=sound, **settings) if sound.ndim == 1 else sound
-    _show(ax, chroma, hop_length, (-0.5, 11.5), limits=(0, 1), colours="cividis")
+    # Shorter frames than these, of 128 ms, cannot tell low semitones apart.
+    settings = {"sr": SAMPLE_RATE, "n_fft": 2048, "hop_length": HOP_LENGTH, "tuning": 0.0}
+    chroma = librosa.feature.chroma_stft(y=waveform, **settings)
+    _show(ax, chroma, HOP_LENGTH, limits=(0, 1), colours="cividis")
     ax.set_yticks(range(12), PITCH_CLASSES)
-    ax.set(ylabel="pitch class", xlim=(0, _seconds(sound)))
+    ax.set(ylabel="pitch class", xlim=(0, _seconds(waveform)))
     return ax
 
 
@@ -246,39 +175,34 @@ def plot_fft(ax, magnitude):
     return ax
 
 
-def plot_onset_strength(ax, waveform, hop_length=512):
+def plot_onset_strength(ax, waveform):
     """How much the spectrum grows from frame to frame: high where a sound sets in."""
     import librosa
 
-    strength = librosa.onset.onset_strength(y=waveform, sr=SAMPLE_RATE, hop_length=hop_length)
-    ax.plot(np.arange(len(strength)) * hop_length / SAMPLE_RATE, strength, color=LINE)
+    strength = librosa.onset.onset_strength(y=waveform, sr=SAMPLE_RATE, hop_length=LONG_HOP)
+    ax.plot(np.arange(len(strength)) * LONG_HOP / SAMPLE_RATE, strength, color=LINE)
     ax.set(xlabel="time (s)", ylabel="onset strength", xlim=(0, _seconds(waveform)))
     return ax
 
 
-def plot_tempogram(ax, sound, hop_length=512):
-    """How alike the onset strength is to itself some time later, by that lag.
+def plot_tempogram(ax, tempogram):
+    """How alike the onset strength is to itself some time later, by that lag; (n_lags, n_frames) of librosa.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    sound : float array, shape (n_samples,) or (n_lags, n_frames)
-        A waveform, or librosa's tempogram with this ``hop_length``. A lag of 0.5 s is a tempo of
-        120 beats a minute; lags longer than the clip, in which it cannot repeat, are left out.
-    hop_length : int
+    A lag of 0.5 s is a tempo of 120 beats a minute; lags longer than the clip, in which it cannot repeat, are left out.
     """
-    import librosa
-
-    settings = {"sr": SAMPLE_RATE, "hop_length": hop_length}
-    tempogram = librosa.feature.tempogram(y=sound, **settings) if sound.ndim == 1 else sound
-    lag_s = hop_length / SAMPLE_RATE
-    _show(ax, tempogram, hop_length, (-lag_s / 2, (len(tempogram) - 0.5) * lag_s), limits=(0, 1), colours="viridis")
-    ax.set(ylabel="lag (s)", xlim=(0, _seconds(sound)), ylim=(0, _seconds(sound)))
+    lag_s = LONG_HOP / SAMPLE_RATE
+    rows = (-lag_s / 2, (len(tempogram) - 0.5) * lag_s)
+    _show(ax, tempogram, LONG_HOP, rows, limits=(0, 1), colours="viridis")
+    ax.set(ylabel="lag (s)", xlim=(0, _seconds(tempogram)), ylim=(0, _seconds(tempogram)))
     return ax
 
 
-def _show(ax, values, hop_length, rows, first_sample=0, limits=(-RANGE_DB, 0), colours="magma"):
-    """Picture of a spectrum: each column is centred on its frame, the first one on ``first_sample``."""
+def _show(ax, values, hop_length, rows=None, first_sample=0, limits=(-RANGE_DB, 0), colours="magma"):
+    """Picture of a spectrum: each column is centred on its frame, the first one on ``first_sample``.
+
+    ``rows`` are its lower and upper edge; without them, the rows are numbered from 0.
+    """
+    rows = rows or (-0.5, len(values) - 0.5)
     edges = (first_sample + np.array([-0.5, values.shape[1] - 0.5]) * hop_length) / SAMPLE_RATE
     settings = {"cmap": colours, "vmin": limits[0], "vmax": limits[1], "aspect": "auto", "origin": "lower"}
     # Each value as a block of its own: what a network gets, and a file half as large.
@@ -308,13 +232,7 @@ def plot_clip(figure, waveform, title=""):
 def plot_grid(figure, sounds, titles, plot, rows=3, columns=3, **settings):
     """The same picture of several sounds, on shared axes; returns them.
 
-    Parameters
-    ----------
-    figure : matplotlib Figure
-    sounds : sequence, length up to ``rows * columns``
-    titles : sequence of str
-    plot : function
-        Draws one sound on an ``Axes``, such as :func:`plot_waveform`; gets the further settings.
+    ``plot`` draws one sound on an ``Axes``, such as :func:`plot_waveform`; it gets the further settings.
     """
     axes = figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False)
     for ax, sound, title in zip(axes.flat, sounds, titles):
@@ -326,68 +244,8 @@ def plot_grid(figure, sounds, titles, plot, rows=3, columns=3, **settings):
     return axes
 
 
-def plot_spread(ax, values_by_label, ylabel):
-    """Box from quarter to three quarters, line at the median, whiskers from 5 to 95 %, by label."""
-    settings = {"whis": (5, 95), "patch_artist": True, "flierprops": {"markersize": 2}}
-    settings |= {"boxprops": {"facecolor": "#56B4E9"}, "medianprops": {"color": "black"}}
-    ax.boxplot(list(values_by_label.values()), **settings)
-    ax.set_xticks(range(1, len(values_by_label) + 1), values_by_label, rotation=45, ha="right")
-    ax.set(ylabel=ylabel)
-    return ax
-
-
-def plot_confusion(ax, counts, labels):
-    """Clips by true label (rows) and by recognised label (columns).
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    counts : int array, shape (n_labels, n_labels)
-    labels : sequence of str
-        Of the rows and of the columns. A cell has its clips and, below, their share of the row
-        in per cent, which is also its colour; cells without a clip stay empty.
-    """
-    counts = np.asarray(counts)
-    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
-    ax.imshow(percent, cmap="cividis", vmin=0, vmax=100)
-    for row, column in np.argwhere(counts):
-        share = percent[row, column]
-        text = f"{counts[row, column]}\n{share:.0f}%"
-        ax.text(column, row, text, ha="center", va="center", fontsize=9, color="black" if share > 50 else "white")
-    ax.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
-    ax.set_yticks(range(len(labels)), labels)
-    ax.set(xlabel="recognised label", ylabel="true label")
-    return ax
-
-
-def plot_reliability(ax, bins):
-    """Accuracy by confidence, beside the diagonal on which both agree; an area is a number of clips.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    bins : list of (float, float, int)
-        As :func:`utils.evaluation.calibration` gives them.
-    """
-    confidence, accuracy, clips = (np.array(values) for values in zip(*bins))
-    ax.plot([0, 100], [0, 100], color="gray", linewidth=1, label="as sure as right")
-    ax.scatter(100 * confidence, 100 * accuracy, s=20 + 300 * clips / clips.sum(), color=LINE, alpha=0.7)
-    ax.set(xlabel="confidence in %", ylabel="accuracy in %", xlim=(0, 102), ylim=(0, 102))
-    ax.legend(loc="upper left")
-    return ax
-
-
 def plot_learning_curves(ax, rows, metric="loss"):
-    """Loss or accuracy by epoch, in training and validation.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    rows : iterable of dict
-        Of a run's ``log.csv``, as ``csv.DictReader`` gives them.
-    metric : {"loss", "accuracy"}
-    """
-    rows = list(rows)
+    """Loss or accuracy by epoch, in training and validation, from the list of rows (dicts) of a run's ``log.csv``."""
     for name in dict.fromkeys(row["split"] for row in rows):
         points = [(int(row["epoch"]), float(row[metric])) for row in rows if row["split"] == name]
         ax.plot(*zip(*points), marker="o", markersize=3, color=SET_COLOURS[name], label=SET_NAMES[name])
@@ -397,18 +255,37 @@ def plot_learning_curves(ax, rows, metric="loss"):
     return ax
 
 
-def plot_detections(ax, waveform, words, detections):
-    """A recording with what is said in it, above, and what was heard, below.
+def plot_confusion(ax, counts, labels):
+    """Clips by true label (rows) and by recognised label (columns), from an int array (n_labels, n_labels).
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    waveform : float32 array, shape (n_samples,)
-    words : sequence of stream.Word
-        Shaded from start to end.
-    detections : sequence of stream.Detection
-        A line each, at the moment the word counted as heard.
+    A cell has its clips and, below, their share of the row in per cent, which is also its colour; cells without a
+    clip stay empty.
     """
+    counts = np.asarray(counts)
+    percent = 100 * counts / np.maximum(counts.sum(axis=1, keepdims=True), 1)
+    ax.imshow(percent, cmap="cividis", vmin=0, vmax=100)
+    for row, column in np.argwhere(counts):
+        share = percent[row, column]
+        style = {"ha": "center", "va": "center", "fontsize": 9, "color": "black" if share > 50 else "white"}
+        ax.text(column, row, f"{counts[row, column]}\n{share:.0f}%", **style)
+    ax.set_xticks(range(len(labels)), labels, rotation=45, ha="right")
+    ax.set_yticks(range(len(labels)), labels)
+    ax.set(xlabel="recognised label", ylabel="true label")
+    return ax
+
+
+def plot_reliability(ax, bins):
+    """Accuracy by confidence, as :func:`utils.evaluation.calibration` gives them; an area is a number of clips."""
+    confidence, accuracy, clips = (np.array(values) for values in zip(*bins))
+    ax.plot([0, 100], [0, 100], color="gray", linewidth=1, label="as sure as right")
+    ax.scatter(100 * confidence, 100 * accuracy, s=20 + 300 * clips / clips.sum(), color=LINE, alpha=0.7)
+    ax.set(xlabel="confidence in %", ylabel="accuracy in %", xlim=(0, 102), ylim=(0, 102))
+    ax.legend(loc="upper left")
+    return ax
+
+
+def plot_detections(ax, waveform, words, detections):
+    """A recording; above, what is said in it (stream.Word); below, each stream.Detection when it counted as heard."""
     plot_waveform(ax, waveform)
     ax.lines[0].set_color("gray")
     top = 1.15 * max(np.abs(waveform).max(), 1e-3)
@@ -423,17 +300,9 @@ def plot_detections(ax, waveform, words, detections):
 
 
 def plot_probabilities(ax, rows, labels, step_s, threshold=None):
-    """Probability of each label over time; labels that never reach a third are gray.
+    """Probability of each label over time, from rows (n_steps, n_labels) that are ``step_s`` seconds apart.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    rows : float array, shape (n_steps, n_labels)
-    labels : sequence of str
-    step_s : float
-        Seconds from one row to the next; the first is at 0.
-    threshold : float, optional
-        Drawn as a line.
+    Labels that never reach a third are gray. A threshold is drawn as a line.
     """
     times = np.arange(len(rows)) * step_s
     for label, row in zip(labels, np.transpose(rows)):
@@ -450,11 +319,7 @@ def plot_probabilities(ax, rows, labels, step_s, threshold=None):
 def plot_trade(ax, curves):
     """Keywords missed against false alarms an hour: a curve for each kind of stream, a point for each threshold.
 
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    curves : dict
-        Name to a list of (threshold, false alarms an hour, matched share).
+    ``curves`` is name -> a list of (threshold, false alarms an hour, matched share).
     """
     for name, points in curves.items():
         thresholds, alarms, matched = zip(*points)
@@ -464,22 +329,6 @@ def plot_trade(ax, curves):
             ax.annotate(f"{thresholds[i]:.2f}", place, xytext=(4, 4), textcoords="offset points", fontsize=8)
     ax.set(xlabel="false alarms an hour", ylabel="keywords missed or mistaken (%)", xlim=(0, None), ylim=(0, 100))
     ax.legend()
-    return ax
-
-
-def plot_tree(ax, rows):
-    """Folders and files as text, each with a note in a column of its own.
-
-    Parameters
-    ----------
-    ax : matplotlib Axes
-    rows : sequence of (str, str)
-        A name after the lines that lead to it, as the command ``tree`` draws them, and its note.
-    """
-    width = max(len(name) for name, _ in rows) + 2
-    text = "\n".join(f"{name:{width}}{note}".rstrip() for name, note in rows)
-    ax.text(0, 1, text, family="monospace", fontsize=9, linespacing=1.2, va="top")
-    ax.axis("off")
     return ax
 
 

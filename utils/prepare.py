@@ -3,33 +3,62 @@
 python -m utils.prepare
 """
 
-import itertools
 import sys
 import time
+from collections import Counter, defaultdict
 from pathlib import Path
 
 import numpy as np
 
 from utils import audio, corpus, splits, store
-from utils.labels import KEYWORDS, LABELS, one_hot, parse_keywords
+from utils.labels import KEYWORDS, LABELS, SILENCE, UNKNOWN, one_hot, parse_keywords
 from utils.system import cli, files
 
 BATCH_CLIPS = 512
-SPACE_SPARE = 2e6  # bytes, for labels, names and hashes
+
+
+def balance(found, labels=LABELS):
+    """Bring ``unknown`` and ``silence`` of each set down to the median size of its keywords.
+
+    Of the unknown words equally many clips are kept, as far as there are any: a rare word
+    teaches as much as a common one about what is no command. Nothing is copied.
+    """
+    groups = defaultdict(list)
+    for clip in found:
+        groups[clip.set, clip.label].append(clip)
+    chosen = []
+    for name in corpus.SETS:
+        size = splits.label_size({label: len(groups[name, label]) for label in labels})
+        for label in labels:
+            group = groups[name, label]
+            if label in (SILENCE, UNKNOWN):
+                rng = np.random.default_rng([splits.SEED, corpus.SETS.index(name), labels.index(label)])
+                group = _take_in_turn([group[i] for i in rng.permutation(len(group))], size)
+            chosen += sorted(group)
+    return chosen
+
+
+def _take_in_turn(group, size):
+    """The first ``size`` clips when each word (or background recording) gives one in turn."""
+    turns, ranks = Counter(), []
+    for clip in group:
+        speaker, word = corpus.parse_name(clip.path)
+        source = speaker if clip.label == SILENCE else word
+        ranks.append(turns[source])
+        turns[source] += 1
+    return [group[i] for i in np.argsort(ranks, kind="stable")[:size]]
 
 
 def persist_raw(found, folder, settings):
     """Write the clips of each set as ``<set>_X.bc`` (int16 waveforms) and ``<set>_y.bc`` (one-hot).
 
-    Of a clip that is longer it is the loudest second, which ``predict.py`` hears too.
-
-    Rows are in a random order, the same each time, so that any stretch of them is a fair
-    mixture of labels and speakers.
+    Of a longer clip it is the loudest second, which ``predict.py`` hears too. Rows are in a random order, the same
+    each time, so that any stretch of them is a fair mixture of labels and speakers.
 
     Parameters
     ----------
     found : list of corpus.Clip
-    folder : str or Path
+    folder : Path
     settings : dict
         Kept in the arrays' manifests, ``labels`` among them: the label of each column of y. Arrays
         made with the same settings are left alone.
@@ -39,42 +68,36 @@ def persist_raw(found, folder, settings):
     int
         Clips written; 0 if all arrays were there.
     """
-    folder, labels = Path(folder), settings.get("labels", LABELS)
-    arrays = {}
-    for name in corpus.SETS:
-        # X is finished last: with it y is known to be there.
-        X_path, y_path, mine = folder / f"{name}_X.bc", folder / f"{name}_y.bc", {**settings, "set": name}
-        if not (store.is_done(X_path, mine) and store.is_done(y_path, mine)):
-            arrays[name] = X_path, y_path, mine
-    if not arrays:  # several processes may find that at the same time
+    # X is finished last: with it y is known to be there.
+    missing = [
+        name
+        for name in corpus.SETS
+        if not all(store.is_done(folder / f"{name}_{part}.bc", {**settings, "set": name}) for part in "Xy")
+    ]
+    if not missing:  # several processes may find that at the same time
         return 0
     files.require_unread(folder)
     with files.owned(folder.parent / "tree"):  # or another split could take the clips away
-        return _write(found, folder, arrays, labels)
+        return sum(_write([clip for clip in found if clip.set == name], name, folder, settings) for name in missing)
 
 
-def _write(found, folder, arrays, labels):
-    written = 0
-    n_clips = sum(clip.set in arrays for clip in found)
-    files.require_space(folder, 2.2 * audio.CLIP_SAMPLES * n_clips + SPACE_SPARE)
-    for name, (X_path, y_path, mine) in arrays.items():
-        group = [clip for clip in found if clip.set == name]
-        rng = np.random.default_rng([splits.SEED, corpus.SETS.index(name)])
-        group = [group[i] for i in rng.permutation(len(group))]
-        names = [f"{clip.label}/{clip.path.name}" for clip in group]
-        with store.ArrayWriter(y_path, (len(labels),), np.uint8, mine) as writer:
-            writer.append(one_hot([clip.label for clip in group], labels), names)
-        with (
-            store.ArrayWriter(X_path, (audio.CLIP_SAMPLES,), np.int16, mine) as writer,
-            cli.progress(total=len(group), desc=f"storing {X_path.name}", unit="clip") as bar,
-        ):
-            for start in range(0, len(group), BATCH_CLIPS):
-                batch = group[start : start + BATCH_CLIPS]
-                rows = np.stack([audio.loudest_second(audio.read_wav(clip.path)) for clip in batch])
-                writer.append(rows, names[start : start + BATCH_CLIPS])
-                bar.update(len(batch))
-        written += len(group)
-    return written
+def _write(group, name, folder, settings):
+    settings, labels = {**settings, "set": name}, settings["labels"]
+    rng = np.random.default_rng([splits.SEED, corpus.SETS.index(name)])
+    group = [group[i] for i in rng.permutation(len(group))]
+    names = [f"{clip.label}/{clip.path.name}" for clip in group]
+    with store.ArrayWriter(folder / f"{name}_y.bc", (len(labels),), np.uint8, settings) as writer:
+        writer.append(one_hot([clip.label for clip in group], labels), names)
+    with (
+        store.ArrayWriter(folder / f"{name}_X.bc", (audio.CLIP_SAMPLES,), np.int16, settings) as writer,
+        cli.progress(total=len(group), desc=f"storing {name}_X.bc", unit="clip") as bar,
+    ):
+        for start in range(0, len(group), BATCH_CLIPS):
+            batch = group[start : start + BATCH_CLIPS]
+            rows = np.stack([audio.loudest_second(audio.read_wav(clip.path)) for clip in batch])
+            writer.append(rows, names[start : start + BATCH_CLIPS])
+            bar.update(len(batch))
+    return len(group)
 
 
 def prepare(raw="data/raw", main="data/main", sample="data/sample", **rules):
@@ -88,17 +111,14 @@ def prepare(raw="data/raw", main="data/main", sample="data/sample", **rules):
         Clips written to arrays; 0 if all was done before.
     """
     main, sample = Path(main), Path(sample)
-    files.require_apart({"raw": raw, "main": main, "sample": sample})
-    for folder, name, part in itertools.product((main, sample), corpus.SETS, "Xy"):
-        files.require_ours(folder / "preprocessed" / f"{name}_{part}.bc", store.KIND)
     result = splits.split(raw, main, sample, **rules)
     note = files.read_json(main / splits.NOTE)
     settings = {"dataset": note["dataset"], "inputs": note["inputs"], "labels": list(result.labels)}
     written = 0
-    for folder, found in (
-        (main, splits.balance(corpus.list_clips(main, result.labels), result.labels)),
-        (sample, corpus.list_clips(sample, result.labels)),
-    ):
+    for folder in (main, sample):
+        found = corpus.list_clips(folder, result.labels)
+        if folder == main:
+            found = balance(found, result.labels)
         written += persist_raw(found, folder / "preprocessed", {**settings, "folder": folder.name})
     return result, written
 
@@ -106,17 +126,13 @@ def prepare(raw="data/raw", main="data/main", sample="data/sample", **rules):
 def main(arguments=None):
     """Command line of ``python -m utils.prepare``."""
     parser = cli.Parser(prog="python -m utils.prepare", description="Split, balance and persist the recordings.")
-    parser.add_argument(
-        "--raw",
-        type=cli.path_text,
-        default="data/raw",
-        help="recordings: Kaggle's layout, or a folder for each word, with a room in which nobody speaks in "
-        "_background_noise_",
-    )
-    parser.add_argument("--main", type=cli.path_text, default="data/main", help="gets the full split and its arrays")
-    parser.add_argument(
-        "--sample", type=cli.path_text, default="data/sample", help="gets the small split and its arrays"
-    )
+    room = "a room in which nobody speaks"
+    for name, told in (
+        ("raw", f"recordings: Kaggle's layout, or a folder for each word, with {room} in _background_noise_"),
+        ("main", "gets the full split and its arrays"),
+        ("sample", "gets the small split and its arrays"),
+    ):
+        parser.add_argument(f"--{name}", type=cli.path_text, default=f"data/{name}", help=told)
     parser.add_argument(
         "--keywords",
         type=parse_keywords,
@@ -135,17 +151,13 @@ def main(arguments=None):
     )
     options = parser.parse_args(arguments)
     start = time.perf_counter()
-    result, written = prepare(
-        options.raw,
-        options.main,
-        options.sample,
-        keywords=options.keywords,
-        speakers=options.speakers,
-        resample=options.resample,
-    )
+    result, written = prepare(**vars(options))
     n_clips = sum(sum(by_label.values()) for by_label in result.counts.values())
+    place, then = f"{options.main}/preprocessed", ["train_keras.py"]
+    if place != "data/main/preprocessed":
+        then += ["--path_to_data", place]
     if not result.made and not written:
-        print(f"{options.main}: {n_clips} clips, nothing to do")
+        cli.tell_result(place, f"of {n_clips} clips, nothing to do", *then)
         return
     for warning in result.warnings:
         cli.warn(warning)
@@ -153,10 +165,8 @@ def main(arguments=None):
     if result.skipped:
         print(f"{len(result.skipped)} files passed over, listed with reasons in {options.main}/skipped.csv")
     seconds = time.perf_counter() - start
-    print(
-        f"{options.main}/preprocessed, {options.sample}/preprocessed: {written} clips in {seconds:.1f} s "
-        "(no more of silence and unknown than of a keyword)"
-    )
+    balanced = "no more of silence and unknown than of a keyword"
+    cli.tell_result(place, f"with {options.sample}'s {written} clips ({balanced}) in {seconds:.1f} s", *then)
 
 
 if __name__ == "__main__":

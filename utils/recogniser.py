@@ -12,14 +12,10 @@ from utils.system.cli import CourseError
 
 
 class Recogniser:
-    """What recognises: waveforms to probabilities, and the labels these are of.
+    """What recognises: waveforms to probabilities, and the ``labels`` these are of.
 
-    Attributes
-    ----------
-    folder, path : Path
-        Of the run, and of the model in it.
-    labels : tuple of str
-    model : saved.Network or exported.LiteFile
+    ``folder`` is the run, ``path`` the model in it, ``model`` what was read: saved.Network, exported.LiteFile or
+    live.StreamFile.
     """
 
     def __init__(self, folder, path, labels, model):
@@ -57,34 +53,21 @@ class Recogniser:
 
 
 def load(source=None, exported_first=False):
-    """Load a model.
+    """Load a model: of a run folder, see :func:`trained.find_folder`, or a ``.tflite`` file that was exported from one.
 
-    Parameters
-    ----------
-    source : str or Path, optional
-        A run folder, see :func:`trained.find_folder`, or a ``.tflite`` file that was exported from one.
-    exported_first : bool
-        Take the exported float file of a run, if it has one: it needs no TensorFlow, and answers in less than a second.
-
-    Returns
-    -------
-    Recogniser
-
-    Raises
-    ------
-    CourseError
-        If there is no model, a damaged one, or one whose labels do not fit.
+    With ``exported_first``, the exported float file of a run, if it has one: it needs no TensorFlow, and answers in
+    less than a second. CourseError if there is no model, a damaged one, or one whose labels do not fit.
     """
-    if trained.is_exported(source):
-        path, folder = source, trained.find_run_of(source)
+    if source and Path(source).suffix == ".tflite":
+        path, folder = Path(source), trained.find_run_of(source)
     else:
         folder = trained.find_folder(source)
         path = (trained.find_exported(folder) if exported_first else None) or trained.find_model(folder)
     labels = trained.read_labels(folder)
     if path is None:
         raise trained.no_model(folder)
-    if trained.is_exported(path):
-        return Recogniser(folder, Path(path), labels, exported.open_lite(path))
+    if path.suffix == ".tflite":
+        return Recogniser(folder, path, labels, exported.open_lite(path))
     try:
         from utils.nets import saved  # TensorFlow takes seconds to import
     except ModuleNotFoundError as error:

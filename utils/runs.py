@@ -3,7 +3,6 @@
 import contextlib
 import dataclasses
 import errno
-import io
 import itertools
 import math
 import os
@@ -12,13 +11,11 @@ import sys
 import time
 from pathlib import Path
 
-from matplotlib.figure import Figure
-
-from utils import audio, datasets, models, plots, trained, web
-from utils.nets import devices
+from utils import datasets, models, trained, web
+from utils.nets import board, devices
 from utils.settings import Settings
 from utils.system import files
-from utils.system.cli import BadUse, CourseError, hold_back_notes, progress, warn
+from utils.system.cli import BadUse, CourseError, progress, warn
 from utils.system.quiet import tf
 from utils.trained import RUNS
 
@@ -26,29 +23,28 @@ from utils.trained import RUNS
 # beside it the best weights, twice, and at the end the model.
 MOST_COPIES = 9
 RUN_BYTES, BOARD_BYTES = 2e6, 10e6  # log and settings; curves, histograms, pictures and sounds
-EVENTS = "events.out.tfevents.*"
-SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-*-of-*")
 KIND = files.Kind(
     "a run",
     "config.json",
     "script",
     (
-        *("config.json", "labels.txt", "log.csv", "result.json", "model.keras", "weights.npz", f"curves/{EVENTS}"),
+        *("config.json", "labels.txt", "log.csv", "result.json", "model.keras", "weights.npz"),
+        *(f"curves/{name}" for name in board.FILES),
         *("best/weights.npz", "last/checkpoint.npz"),
         # Of earlier versions.
         *(f"{place}/{name}" for place in ("best", "last") for name in ("checkpoint", "ckpt-*", "*.weights.h5")),
         "last/checkpoint.json",
         *("export/README.md", "export/model_float.tflite", "export/model_int8.tflite", "export/model.onnx"),
         *(f"export/web/{name}" for name in web.KIND.names),
-        *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in SAVED_MODEL),
+        *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in trained.SAVED_MODEL),
     ),
 )
-CURVES = files.Kind("the curves of a run", None, None, (EVENTS,))
+CURVES = files.Kind("the curves of a run", None, None, board.FILES)
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # TensorFlow's errors repeat the system's words for them
 GOES_ON = ("labels.txt", "log.csv", "best", "last")  # what a run that is trained longer begins with
 BEST, LAST = "best/weights.npz", "last/checkpoint.npz"
 LOG_HEADER = "step,epoch,split,loss,accuracy,seconds\n"
-HISTOGRAMS = 20  # times in a run that histograms of the weights are written
+HISTOGRAMS, CONFUSIONS = 20, 10  # times in a run that they are written
 
 
 class Run:
@@ -71,10 +67,10 @@ class Run:
     """
 
     def __init__(self, settings, script):
-        self._settings, self._script, self._is_begun = settings, script, False
+        self._settings, self._script = settings, script
         self.final = RUNS / settings.logrun
         self.work = files.beside(self.final, "partial")
-        self.board = Path(settings.logdir) / settings.logrun
+        self.curves = Path(settings.logdir) / settings.logrun
         self.epoch, self.step, self.seconds = 0, 0, 0.0
         self._bar = None
         self._best = (-1.0, 0.0)  # validation accuracy, minus validation loss
@@ -94,22 +90,23 @@ class Run:
         CourseError
             If another process has them.
         """
-        settings, run, board = self._settings, ("the run folder", self.final), ("the folder of its curves", self.board)
+        settings, run = self._settings, ("the run folder", self.final)
+        curves = ("the folder of its curves", self.curves)
         read = {"--teacher": settings.teacher} if settings.teacher else {}
         if not settings.random_data:
             read["--path_to_data"] = settings.path_to_data
             if settings.logdir != Settings.logdir:
                 files.require_apart({"--logdir": settings.logdir, "--path_to_data": settings.path_to_data})
-        files.require_apart(dict((run, board)))
-        for given, written in itertools.product(read.items(), (run, board)):
+        files.require_apart(dict((run, curves)))
+        for given, written in itertools.product(read.items(), (run, curves)):
             files.require_outside(given, written)
         files.require_ours(self.final, KIND)
         files.require_ours(self.work, KIND, is_whole=False)
-        files.require_ours(self.board, CURVES)
-        if not (self.final.exists() or self.work.exists()) and next(self.board.glob(EVENTS), None):
-            raise BadUse(f"{self.board} holds the curves of another run than {self.final}: choose another --logrun")
+        files.require_ours(self.curves, CURVES)
+        if not (self.final.exists() or self.work.exists()) and next(files.list_paths(self.curves), None):
+            raise BadUse(f"{self.curves} holds the curves of another run than {self.final}: choose another --logrun")
         data = contextlib.nullcontext() if settings.random_data else files.reading(settings.path_to_data)
-        with files.owned(self.final), files.owned(self.board), data:
+        with files.owned(self.final), files.owned(self.curves), data:
             try:
                 yield self
             except KeyboardInterrupt:
@@ -154,8 +151,9 @@ class Run:
             That an epoch has.
         """
         self._network, self._everything = network, [*network, *optimizer]
-        self._n_bytes = sum(4 * math.prod(variable.shape) for variable in network)
-        self.require_space()
+        n_bytes = sum(4 * math.prod(variable.shape) for variable in network)
+        files.require_space(self.curves, BOARD_BYTES)
+        files.require_space(self.work, MOST_COPIES * n_bytes + RUN_BYTES)
         files.recover(self.final, KIND)
         if not self._settings.resume:
             if (self.work / "last").exists() and not self.final.exists():
@@ -179,8 +177,10 @@ class Run:
         note = {"dataset": data.name, "dataset_hash": data.hash}
         config = {"script": self._script, **dataclasses.asdict(self._settings), **note}
         files.write_json(self.work / "config.json", config)
-        self._is_begun = True
+        self._labels = data.labels
         self._open_log()
+        self.board = board.Board(self.curves)
+        self.board.show_settings(self._script, self._settings, data)
         self._bar = progress(
             total=min(steps * self._settings.epochs, self._settings.max_steps or sys.maxsize),
             initial=self.step,
@@ -203,30 +203,19 @@ class Run:
     def _set_curves_aside(self):
         """Keep the curves of a run that has ended with it, until it is replaced."""
         if self.final.exists() and not (self.final / "curves").exists():
-            for path in self.board.glob(EVENTS):
-                (self.final / "curves").mkdir(exist_ok=True)
-                shutil.move(path, self.final / "curves" / path.name)
+            for path in files.list_paths(self.curves):
+                (self.final / "curves" / path).parent.mkdir(parents=True, exist_ok=True)
+                shutil.move(self.curves / path, self.final / "curves" / path)
 
     @contextlib.contextmanager
     def writing(self):
-        """Write weights, checkpoints or curves: there is room for them, or one line says how much is needed."""
-        self.require_space()
+        """Write weights, checkpoints or curves; where the disk is full, one line says how to go on."""
         try:
             yield
         except (OSError, tf.errors.OpError) as error:
             if not any(os.strerror(number) in str(error) for number in NO_SPACE):
                 raise
-            # Another program has filled the disk since, and may have made room again.
-            self.require_space()
-            raise CourseError(f"{self.work}: the disk was full for a moment: go on with --resume") from error
-
-    def require_space(self):
-        """Raise CourseError unless there is room for what is written next."""
-        try:
-            files.require_space(self.board, BOARD_BYTES)
-            files.require_space(self.work, MOST_COPIES * self._n_bytes + RUN_BYTES)
-        except CourseError as error:
-            raise CourseError(f"{error}, then go on with --resume" if self._is_begun else str(error)) from error
+            raise CourseError(f"{self.work}: the disk is full: free some space, then go on with --resume") from error
 
     def load_best(self, variables):
         """Set the variables of a network of this kind to those of the best epoch."""
@@ -241,7 +230,7 @@ class Run:
     def _close(self):
         if self._bar is not None:
             self._bar.close()
-            self._writer.close()  # Windows would not remove the curves while they are open
+            self.board.close()
 
     # Epochs.
 
@@ -255,7 +244,11 @@ class Run:
         """Whether the run has taken all steps that ``--max_steps`` allows."""
         return bool(self._settings.max_steps) and self.step >= self._settings.max_steps
 
-    def end_epoch(self, train, cv, learning_rate, weights):
+    def _is_time_for(self, times):
+        """Whether this epoch is one of those at which something is written so many times in a run."""
+        return self.epoch % max(1, self._settings.epochs // times) == 0
+
+    def end_epoch(self, train, cv, learning_rate, weights, confuse):
         """Log an epoch; keep what it takes to go on, and the weights if they are the best so far.
 
         Parameters
@@ -265,6 +258,8 @@ class Run:
         learning_rate : float
         weights : list of (str, variable)
             For histograms, which are written now and then.
+        confuse : callable
+            Gives the confusion matrix of the validation set, for a picture now and then.
         """
         self.epoch += 1
         self.seconds += time.perf_counter() - self._started
@@ -272,39 +267,33 @@ class Run:
             is_best = (cv[1], -cv[0]) > self._best
             self._best = max((cv[1], -cv[0]), self._best)
             self._log(train, cv, learning_rate, is_best)
-            if self.epoch % max(1, self._settings.epochs // HISTOGRAMS) == 0:
-                with self._writer.as_default(step=self.step):
-                    for name, weight in weights:
-                        tf.summary.histogram(name, weight)
+            if self._is_time_for(HISTOGRAMS):
+                self.board.show_weights(self.step, weights)
+            if self._is_time_for(CONFUSIONS):
+                self.board.show_confusion(self.step, confuse(), self._labels)
             if is_best:
                 models.write_variables(self.work / BEST, self._network)
             state = {"epoch": self.epoch, "step": self.step, "seconds": self.seconds, "best": self._best}
             models.write_variables(self.work / LAST, self._everything, state)
         self._started = time.perf_counter()
 
-    # The log: log.csv, TensorBoard, a line on the terminal.
+    # The log: log.csv, a line on the terminal.
 
     def _open_log(self):
         """From a run that is resumed, the lines of the epochs are kept that its checkpoint knows."""
         if self.epoch == 0:
-            for path in self.board.glob(EVENTS):
-                path.unlink()
+            for path in files.list_paths(self.curves):
+                (self.curves / path).unlink()
             self._lines = [LOG_HEADER]
         else:
             lines = (self.work / "log.csv").read_text(encoding="utf-8").splitlines(keepends=True)
             self._lines = [lines[0], *(line for line in lines[1:] if int(line.split(",")[1]) <= self.epoch)]
-        self._writer = tf.summary.create_file_writer(str(self.board))
 
     def _log(self, train, cv, learning_rate, is_best):
         for split, (loss, accuracy) in (("train", train), ("cv", cv)):
             self._lines.append(f"{self.step},{self.epoch},{split},{loss:.6f},{accuracy:.6f},{self.seconds:.1f}\n")
         files.write_text(self.work / "log.csv", "".join(self._lines))
-        with self._writer.as_default(step=self.step):
-            for split, (loss, accuracy) in (("train", train), ("cv", cv)):
-                tf.summary.scalar(f"loss/{split}", loss)
-                tf.summary.scalar(f"accuracy/{split}", accuracy)
-            tf.summary.scalar("learning_rate", learning_rate)
-        self._writer.flush()
+        self.board.show_epoch(self.step, train, cv, learning_rate)
         self._bar.set_description_str(
             f"{self.epoch}/{self._settings.epochs} loss {train[0]:.2f} valid {cv[1]:.3f} ★{self._best[0]:.3f} "
         )
@@ -314,32 +303,6 @@ class Run:
                 f"validation: loss {cv[0]:.3f} accuracy {cv[1]:.3f}{' *' if is_best else '  '}  {self.seconds:.0f} s",
                 flush=True,
             )
-
-    def show_graph(self, network):
-        """The graph of a network (a function of a batch of waveforms)."""
-        waveforms = tf.TensorSpec((None, audio.CLIP_SAMPLES), name="waveforms")
-        graph = tf.function(network).get_concrete_function(waveforms).graph
-        with self._writer.as_default(step=0):
-            tf.summary.graph(graph)
-
-    def show_clips(self, clip_set):
-        """The first clip of each label, to listen to."""
-        rows, y = next(clip_set.blocks())
-        with self._writer.as_default(step=0), hold_back_notes():  # on joining strings without AVX-512
-            for index in sorted(set(y.argmax(axis=1))):
-                waveform = audio.to_waveform(rows[y.argmax(axis=1) == index][:1])
-                name = f"clip/{clip_set.label_order[index]}"
-                tf.summary.audio(name, waveform[:, :, None], audio.SAMPLE_RATE)
-
-    def show_confusion(self, counts, labels):
-        """The confusion matrix of the validation set, as a picture."""
-        figure = Figure(figsize=(7, 7), layout="constrained")
-        plots.plot_confusion(figure.subplots(), counts, labels)
-        png = io.BytesIO()
-        figure.savefig(png, format="png", dpi=80)
-        with self._writer.as_default(step=self.step), hold_back_notes():
-            tf.summary.image("confusion/cv", tf.image.decode_png(png.getvalue(), channels=3)[None])
-        self._writer.flush()
 
 
 @contextlib.contextmanager

@@ -2,16 +2,34 @@
 
 import argparse
 import dataclasses
+import difflib
 from dataclasses import dataclass
 
 from utils import models
 from utils.labels import parse_keywords
-from utils.nets import devices
-from utils.nets.changes import Augmentation
 from utils.system import cli
 from utils.system.names import find_fault
 
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
+STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")  # see utils.nets.devices
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """How strongly clips are changed in training; drawn anew for each clip."""
+
+    shift_frames: int = 10  # up to 100 ms earlier or later
+    noise_probability: float = 0.8
+    snr_db: tuple = (-5.0, 30.0)  # of speech over background noise
+    gain_db: tuple = (-12.0, 6.0)
+    masks: int = 2  # of each kind
+    mask_frames: int = 20  # longest stretch of time that is hidden
+    mask_mels: int = 8  # widest band that is hidden
+    time_warp: float = 0.0  # share by which a clip is said faster or slower at most
+    mel_warp: float = 0.0  # share by which mel bins are moved up or down at most: as a shorter or longer throat does
+    tone_db: float = 0.0  # how far a random curve over frequency strays, as microphones and rooms make it
+    endless_noise: bool = False  # noise and silence begin anywhere and go round, so that none is learned by heart
+    mixup: float = 0.0  # alpha of the Beta distribution of a clip's weight beside another clip; 0 mixes none
 
 
 # More kinds of change, but noise never louder than the word and shorter masks: networks that had to call what was
@@ -63,19 +81,24 @@ RECIPES = {
 }
 
 
-def recipe_name(text):
-    """Argument type: the name of a recipe."""
-    if text in RECIPES:
-        return text
-    raise argparse.ArgumentTypeError(f"no recipe {text!r}: there are {', '.join(RECIPES)}")
+def one_of(what, names):
+    """Argument type: one of some names, or an error that suggests the nearest one."""
+
+    def parse(text):
+        if text in names:
+            return text
+        near = difflib.get_close_matches(text, names, n=1)
+        hint = f", did you mean {near[0]}?" if near else f": there are {', '.join(names)}"
+        raise argparse.ArgumentTypeError(f"no {what} {text!r}{hint}")
+
+    return parse
 
 
 def parse_bool(text):
     """Argument type: True or False, written in any case."""
-    if text.lower() in ("true", "1", "yes"):
-        return True
-    if text.lower() in ("false", "0", "no"):
-        return False
+    words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() in words:
+        return words[text.lower()]
     raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
 
 
@@ -86,8 +109,12 @@ def _run_name(text):
     return text
 
 
-def _flag(default, type_, text, **settings):
-    return dataclasses.field(default=default, metadata={"type": type_, "help": text, **settings})
+def _flag(text, type_=None, default=None, **settings):
+    return dataclasses.field(default=default, metadata={"help": text, "type": type_, **settings})
+
+
+def _on_or_off(text):
+    return _flag(text, action=argparse.BooleanOptionalAction)
 
 
 def _by_recipe(key):
@@ -104,68 +131,59 @@ def _plain(value):
 class Settings:
     """One training run; each field is a flag of both scripts."""
 
-    path_to_data: str = _flag("data/main/preprocessed", cli.path_text, "folder of the arrays to train on")
+    path_to_data: str = _flag("folder of the arrays to train on", cli.path_text, "data/main/preprocessed")
     random_data: bool = _flag(
-        False, parse_bool, "train on random data, to try the code", nargs="?", const=True, metavar="BOOL"
+        "train on random data, to try the code", parse_bool, False, nargs="?", const=True, metavar="BOOL"
     )
-    random_examples: int = _flag(512, cli.positive_int, "clips of random data", metavar="N")
+    random_examples: int = _flag("clips of random data", cli.positive_int, 512, metavar="N")
     keywords: tuple = _flag(
-        None, parse_keywords, "words that the arrays must be made for (default: what they are)", metavar="WORD,WORD"
+        "words that the arrays must be made for (default: what they are)", parse_keywords, metavar="WORD,WORD"
     )
     recipe: str = _flag(
-        None,
-        recipe_name,
-        "what the flags below are set to if they are not given: one of "
-        f"{', '.join(RECIPES)} (default: original for conv1d, default for others)",
+        f"what the flags below are set to if they are not given: one of {', '.join(RECIPES)} (default: original for "
+        "conv1d, default for others)",
+        one_of("recipe", RECIPES),
         metavar="NAME",
     )
     model: str = _flag(
-        None,
-        models.model_name,
         f"one of {', '.join(models.NETWORKS)}; default: {_by_recipe('model')}",
+        one_of("model", models.NETWORKS),
         metavar="NAME",
     )
     epochs: int = _flag(
-        None, cli.positive_int, f"default: {_by_recipe('epochs')}, {RANDOM_EPOCHS} on random data", metavar="N"
+        f"default: {_by_recipe('epochs')}, {RANDOM_EPOCHS} on random data", cli.positive_int, metavar="N"
     )
-    batch_size: int = _flag(None, cli.positive_int, f"default: {_by_recipe('batch_size')}", metavar="N")
+    batch_size: int = _flag(f"default: {_by_recipe('batch_size')}", cli.positive_int, metavar="N")
     learning_rate: float = _flag(
-        None, cli.positive_float, f"highest rate; default: {_by_recipe('learning_rate')}", metavar="RATE"
+        f"highest rate; default: {_by_recipe('learning_rate')}", cli.positive_float, metavar="RATE"
     )
-    seed: int = _flag(0, cli.seed, "of weights, order and augmentation: same seed, same result on a CPU")
-    augment: bool = _flag(
-        None,
-        None,
+    seed: int = _flag("of weights, order and augmentation: same seed, same result on a CPU", cli.seed, 0)
+    augment: bool = _on_or_off(
         "change each training clip at random, anew in each epoch: shift, background noise, gain and, for networks "
-        f"on log-mel spectrograms, masks; default: {_by_recipe('augment')}",
-        action=argparse.BooleanOptionalAction,
+        f"on log-mel spectrograms, masks; default: {_by_recipe('augment')}"
     )
-    negatives: bool = _flag(
-        None,
-        None,
+    negatives: bool = _on_or_off(
         "add sounds that are no command, made from the training clips and by arithmetic: noises as silence, what is "
-        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}, off on random data",
-        action=argparse.BooleanOptionalAction,
+        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}, off on random data"
     )
     teacher: str = _flag(
-        None,
-        cli.path_text,
         "run of train_keras.py whose answers are half of what is to be learned (distillation)",
+        cli.path_text,
         metavar="RUN",
     )
-    logdir: str = _flag("tf_logs", cli.path_text, "folder of TensorBoard logs")
-    logrun: str = _flag("latest", _run_name, "name of the run: runs/LOGRUN and LOGDIR/LOGRUN")
+    logdir: str = _flag("folder of TensorBoard logs", cli.path_text, "tf_logs")
+    logrun: str = _flag("name of the run: runs/LOGRUN and LOGDIR/LOGRUN", _run_name, "latest")
     strategy: str = _flag(
-        "auto",
-        str,
         "where to train: auto (all GPUs, or the workers that TF_CONFIG names), one_device, mirrored (the devices of "
         "this machine), multi_worker (train_tensorflow.py alone)",
-        choices=devices.STRATEGIES,
+        str,
+        "auto",
+        choices=STRATEGIES,
         metavar="NAME",
     )
-    summary: bool = _flag(False, None, "print the layers of the network", action="store_true")
-    resume: bool = _flag(False, None, "go on with run LOGRUN where it was stopped", action="store_true")
-    max_steps: int = _flag(None, cli.positive_int, "stop after N steps (a smoke run)", metavar="N")
+    summary: bool = _flag("print the layers of the network", default=False, action="store_true")
+    resume: bool = _flag("go on with run LOGRUN where it was stopped", default=False, action="store_true")
+    max_steps: int = _flag("stop after N steps (a smoke run)", cli.positive_int, metavar="N")
 
     def __post_init__(self):
         self.keywords = self.keywords and tuple(self.keywords)  # a list in a run's config.json

@@ -5,7 +5,7 @@ settings, a hash for each chunk and, where rows have files, their names in row o
 """
 
 import contextlib
-import functools
+import copy
 import hashlib
 import itertools
 import json
@@ -29,6 +29,7 @@ KIND = files.Kind(
     "chunks",
     ("manifest.json", "__attrs__", "meta/sizes", "meta/storage", "data/__[0-9]*.blp"),
 )
+_REMAKE = "remove the folder and make it anew (python -m utils.prepare)"
 NUMERIC = "biuf"  # kinds of dtype that are read: nothing that could hold a pickled object
 
 
@@ -42,36 +43,44 @@ class ArrayWriter:
     >>> with ArrayWriter("train_X.bc", (16000,), np.int16) as writer:
     ...     writer.append(rows, names)
 
-    Parameters
-    ----------
-    path : str or Path
-        What stands there is replaced when the new array is whole.
-    row_shape : tuple of int
-    dtype : numpy dtype
-    settings : dict, optional
-        How the rows were made; compared by :func:`is_done`.
+    What stood there is replaced then. ``settings`` (dict) tell how the rows were made: :func:`is_done` compares them.
     """
 
     def __init__(self, path, row_shape, dtype, settings=None):
-        self.path = Path(path)
-        self.settings = settings or {}
-        self._names = []
+        self.path, self._settings, self._names = Path(path), settings or {}, []
         self._row_shape, self._dtype = tuple(row_shape), np.dtype(dtype)
 
     def __enter__(self):
-        self._stack = contextlib.ExitStack()
-        self._work = self._stack.enter_context(files.new_folder(self.path, KIND))
-        # Threads write the blocks of a chunk in the order in which they end: one gives the same bytes each time.
-        self._stack.callback(bcolz.set_nthreads, bcolz.set_nthreads(1))
-        # bcolz makes its root folder itself.
-        self._array = bcolz.carray(
-            np.empty((0, *self._row_shape), self._dtype),
-            rootdir=str(self._work / "rows"),
-            mode="w",
-            chunklen=CHUNK_ROWS,
-            cparams=NO_COMPRESSION if self._dtype.kind == "f" else COMPRESSION,
-        )
-        return self
+        self._block = self._write()
+        return self._block.__enter__()
+
+    def __exit__(self, *failure):
+        return self._block.__exit__(*failure)
+
+    @contextlib.contextmanager
+    def _write(self):
+        with contextlib.ExitStack() as stack:
+            # Threads write the blocks of a chunk in the order in which they end: one gives the same bytes each time.
+            stack.callback(bcolz.set_nthreads, bcolz.set_nthreads(1))
+            folder = stack.enter_context(files.new_folder(self.path, KIND))
+            self._array = bcolz.carray(
+                np.empty((0, *self._row_shape), self._dtype),
+                rootdir=str(folder),
+                mode="w",
+                chunklen=CHUNK_ROWS,
+                cparams=NO_COMPRESSION if self._dtype.kind == "f" else COMPRESSION,
+            )
+            yield self
+            self._array.flush()
+            manifest = {
+                "shape": list(self._array.shape),
+                "dtype": self._dtype.name,
+                "chunk_rows": CHUNK_ROWS,
+                "settings": self._settings,
+                "chunks": [_hash_file(path) for path in _chunk_files(folder, len(self._array), CHUNK_ROWS)],
+                "names": self._names,
+            }
+            files.write_json(folder / "manifest.json", manifest)
 
     def append(self, rows, names=()):
         """Add rows, with a name each (or none at all)."""
@@ -83,38 +92,9 @@ class ArrayWriter:
         self._array.append(rows)
         self._names.extend(names)
 
-    def __exit__(self, *failure):
-        if failure[0] is not None:
-            return self._stack.__exit__(*failure)
-        with self._stack:
-            self._finish()
-        return None
 
-    def _finish(self):
-        self._array.flush()
-        if self._names and len(self._names) != len(self._array):
-            raise ValueError(f"{self.path.name}: {len(self._names)} names for {len(self._array)} rows")
-        rows = self._work / "rows"
-        for part in list(rows.iterdir()):
-            part.rename(self._work / part.name)
-        rows.rmdir()
-        files.write_json(
-            self._work / "manifest.json",
-            {
-                "shape": list(self._array.shape),
-                "dtype": self._dtype.name,
-                "chunk_rows": CHUNK_ROWS,
-                "settings": self.settings,
-                "chunks": [_hash_file(chunk) for chunk in _chunk_files(self._work)],
-                "names": self._names,
-            },
-        )
-
-
-def _chunk_files(folder):
-    """The chunk files of a bcolz folder, in row order."""
-    chunks = (path for path in (folder / "data").glob("__*.blp") if path.stem[2:].isdecimal())
-    return sorted(chunks, key=lambda path: int(path.stem[2:]))
+def _chunk_files(folder, n_rows, chunk_rows):
+    return [folder / "data" / f"__{chunk}.blp" for chunk in range(-(-n_rows // chunk_rows))]
 
 
 def _hash_file(path):
@@ -122,15 +102,68 @@ def _hash_file(path):
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-class _Rows:
-    """What stored arrays and parts of them have in common: rows that are read chunk by chunk."""
+class StoredArray:
+    """Rows on disk, open for reading; they are decompressed only when asked for.
+
+    Attributes
+    ----------
+    shape : tuple of int
+    dtype : numpy dtype
+    names : list of str
+        File of each row, as ``label/file.wav``; empty where rows have none.
+    settings : dict
+    fingerprint : str
+        Short text that changes when the rows do; known without reading them.
+    chunk_sizes : int array, shape (n_chunks,)
+        Rows in each chunk.
+    """
+
+    def __init__(self, path, layout, names=(), settings=None, hashes=None):
+        self.path, self.names, self.settings = path, list(names), settings or {}
+        self.shape, self.dtype, self._chunk_rows = layout
+        self._hashes, self._checked = hashes, set()
+        self._files = _chunk_files(path, len(self), self._chunk_rows)
+        if missing := sum(not file.exists() for file in self._files):
+            raise StoreError(f"{path} is incomplete: {missing} of {len(self._files)} chunks are missing; {_REMAKE}")
+        state = hashes or [f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in self._files]
+        self.fingerprint = _shorten(" ".join([str(self.shape), *state]).encode())
+        try:
+            self._array = bcolz.carray(rootdir=str(path), mode="r")
+        except OSError as error:  # it was replaced just now
+            raise StoreError(f"{path} cannot be opened ({error}): run the same command again") from error
+        self._hold(np.arange(len(self)))
+
+    def _hold(self, rows):
+        """Hold those rows on disk that have these numbers, which rise."""
+        self._rows, self.shape = rows, (len(rows), *self.shape[1:])
+        self._chunks, self.chunk_sizes = np.unique(rows // self._chunk_rows, return_counts=True)
+        self._ends = np.cumsum(self.chunk_sizes)
+
+    def only(self, kept):
+        """The rows for which ``kept`` (bool, shape (n,)) is true, as another such array; no other chunk is read."""
+        part, kept = copy.copy(self), np.asarray(kept, bool)
+        part._hold(self._rows[kept])
+        part.names = list(itertools.compress(self.names, kept))
+        part.fingerprint = _shorten(self.fingerprint.encode() + np.packbits(kept).tobytes())
+        return part
 
     def __len__(self):
         return self.shape[0]
 
-    @functools.cached_property
-    def _ends(self):
-        return np.cumsum([self.rows_in_chunk(index) for index in range(self.n_chunks)])
+    def read_chunk(self, index):
+        """Rows of one chunk; its hash is checked the first time."""
+        chunk = int(self._chunks[index])
+        if chunk not in self._checked:
+            self._check(chunk)
+        start = chunk * self._chunk_rows
+        rows = self._array[start : start + self._chunk_rows]
+        held = self._rows[self._ends[index] - self.chunk_sizes[index] : self._ends[index]]
+        return rows if len(held) == len(rows) else rows[held - start]
+
+    def _check(self, chunk):
+        if self._hashes and _hash_file(self._files[chunk]) != self._hashes[chunk]:
+            raise StoreError(f"{self._files[chunk]} was altered or damaged; {_REMAKE}")
+        self._checked.add(chunk)
 
     def __getitem__(self, rows):
         """Rows of a slice with step 1, as one array."""
@@ -140,123 +173,29 @@ class _Rows:
         if start >= stop:
             return np.empty((0, *self.shape[1:]), self.dtype)
         first, last = np.searchsorted(self._ends, [start, stop - 1], side="right")
-        begin = self._ends[first] - self.rows_in_chunk(first)
+        begin = self._ends[first] - self.chunk_sizes[first]
         chunks = np.concatenate([self.read_chunk(index) for index in range(first, last + 1)])
         return chunks[start - begin : stop - begin]
 
-
-class StoredArray(_Rows):
-    """An array on disk, open for reading; rows are decompressed only when asked for.
-
-    Attributes
-    ----------
-    shape : tuple of int
-    dtype : numpy dtype
-    names : list of str
-        File of each row, as ``label/file.wav``; empty where rows have none.
-    settings : dict
-    """
-
-    def __init__(self, path, shape, dtype, chunk_rows, names=(), settings=None, hashes=None):
-        self.path, self.shape, self.dtype = Path(path), tuple(shape), np.dtype(dtype)
-        self.chunk_rows, self.names, self.settings = chunk_rows, list(names), settings or {}
-        self._hashes, self._checked = hashes, set()
-        self._chunks = _chunk_files(self.path)
-        wanted = -(-self.shape[0] // chunk_rows)
-        if len(self._chunks) != wanted:
-            raise StoreError(f"{path} is incomplete: {len(self._chunks)} of {wanted} chunks; {_REMAKE}")
-        try:
-            self._array = bcolz.carray(rootdir=str(path), mode="r")
-        except OSError as error:  # it was replaced just now
-            raise StoreError(f"{path} cannot be opened ({error}): run the same command again") from error
-        if self._array.shape != self.shape or self._array.dtype != self.dtype:
-            raise StoreError(f"{path} is not what its manifest says; {_REMAKE}")
-
-    @property
-    def fingerprint(self):
-        """Short text that changes when the rows do, without reading them."""
-        state = self._hashes or [f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in self._chunks]
-        return hashlib.sha256(" ".join([str(self.shape), *state]).encode()).hexdigest()[:16]
-
-    @property
-    def n_chunks(self):
-        """How many chunks the rows lie in; all have ``chunk_rows`` rows but the last."""
-        return len(self._chunks)
-
-    def rows_in_chunk(self, index):
-        """Rows of one chunk, without reading it."""
-        return min(self.chunk_rows, len(self) - index * self.chunk_rows)
-
-    def read_chunk(self, index):
-        """Rows of one chunk; its hash is checked the first time."""
-        if self._hashes and index not in self._checked:
-            if _hash_file(self._chunks[index]) != self._hashes[index]:
-                raise StoreError(f"{self._chunks[index]} was altered or damaged; {_REMAKE}")
-            self._checked.add(index)
-        start = index * self.chunk_rows
-        return self._array[start : start + self.chunk_rows]
-
     def verify(self):
-        """Check the hash of every chunk.
-
-        Raises
-        ------
-        StoreError
-            That names the first chunk that was altered.
-        """
-        self._checked.clear()
-        for index in range(self.n_chunks):
-            self.read_chunk(index)
+        """Check the hash of every chunk on disk; a StoreError names the first one that was altered."""
+        for chunk in range(len(self._files)):
+            self._check(chunk)
 
 
-class SomeRows(_Rows):
-    """Some rows of a stored array, read as if there were no others; chunks with none of them are not touched.
-
-    Parameters
-    ----------
-    array : StoredArray or SomeRows
-        Has the same attributes.
-    kept : bool array, shape (len(array),)
-    """
-
-    def __init__(self, array, kept):
-        self._array, self._all_kept = array, np.asarray(kept, bool)
-        parts = np.split(self._all_kept, array._ends[:-1])
-        self._kept = [(index, part) for index, part in enumerate(parts) if part.any()]
-        self.path, self.dtype, self.settings, self.n_chunks = array.path, array.dtype, array.settings, len(self._kept)
-        self.shape = (int(np.count_nonzero(kept)), *array.shape[1:])
-        self.names = list(itertools.compress(array.names, self._all_kept))
-
-    @property
-    def fingerprint(self):
-        """Short text that changes when the rows do, or which of them are kept."""
-        kept = np.packbits(self._all_kept).tobytes()
-        return hashlib.sha256(self._array.fingerprint.encode() + kept).hexdigest()[:16]
-
-    def rows_in_chunk(self, index):
-        """Rows of one chunk that are kept."""
-        return int(np.count_nonzero(self._kept[index][1]))
-
-    def read_chunk(self, index):
-        """Rows of one chunk that are kept."""
-        chunk, kept = self._kept[index]
-        return self._array.read_chunk(chunk)[kept]
-
-    def verify(self):
-        """Check the hash of every chunk of the whole array."""
-        self._array.verify()
-
-
-_REMAKE = "remove the folder and make it anew (python -m utils.prepare)"
+def _shorten(state):
+    return hashlib.sha256(state).hexdigest()[:16]
 
 
 def open_array(path):
-    """Open an array that :class:`ArrayWriter` finished.
+    """Open an array that :class:`ArrayWriter` finished, or one that the original course published.
+
+    The latter has no manifest: float64 rows without names.
 
     Raises
     ------
     StoreError
-        If it is missing, unfinished, of a size that its manifest does not give, or altered.
+        If it is missing, unfinished or altered.
     """
     path = Path(path)
     if not path.exists() and files.beside(path, "old").exists():  # the run that was to replace it was killed
@@ -264,43 +203,25 @@ def open_array(path):
             files.recover(path, KIND)
     if not path.exists():
         raise StoreError(f"{path} is missing: run python -m utils.prepare, or check --path_to_data")
-    manifest = files.read_json(path / "manifest.json")
+    layout, manifest = _read_layout(path), files.read_json(path / "manifest.json")
+    if manifest is None and layout[1] == np.float64:
+        return StoredArray(path, layout)
     if manifest is None:
         raise StoreError(f"{path} was never finished: it has no manifest; {_REMAKE}")
     try:
-        shape, dtype = tuple(manifest["shape"]), np.dtype(manifest["dtype"])
-        names, hashes = manifest["names"], manifest["chunks"]
-        chunk_rows, settings = int(manifest["chunk_rows"]), manifest["settings"]
+        told = tuple(manifest["shape"]), np.dtype(manifest["dtype"]), int(manifest["chunk_rows"])
+        names, settings, hashes = (manifest[key] for key in ("names", "settings", "chunks"))
     except (KeyError, TypeError, ValueError) as error:
         raise StoreError(f"{path}: its manifest is damaged ({error}); {_REMAKE}") from error
-    stored_shape, stored_dtype, stored_chunk_rows = _read_layout(path)
-    if (stored_shape, stored_dtype, stored_chunk_rows) != (shape, dtype, chunk_rows):
+    if told != layout or len(names) not in (0, layout[0][0]):
         raise StoreError(f"{path} is not what its manifest says; {_REMAKE}")
-    if names and len(names) != shape[0]:
-        raise StoreError(f"{path}: its manifest names {len(names)} of {shape[0]} rows; {_REMAKE}")
-    return StoredArray(path, shape, dtype, chunk_rows, names, settings, hashes)
-
-
-def open_published(path):
-    """Open an array without a manifest, as the original course published them: float64, no names.
-
-    Raises
-    ------
-    StoreError
-        If it is missing, incomplete or of another dtype.
-    """
-    path = Path(path)
-    shape, dtype, chunk_rows = _read_layout(path)
-    if dtype != np.float64:
-        raise StoreError(f"{path} was never finished: it has no manifest; {_REMAKE}")
-    return StoredArray(path, shape, dtype, chunk_rows)
+    return StoredArray(path, layout, names, settings, hashes)
 
 
 def _read_layout(path):
     """Shape, dtype and chunk length from bcolz's own metadata, before bcolz touches the folder."""
     try:
-        sizes = json.loads((path / "meta" / "sizes").read_text(encoding="utf-8"))
-        storage = json.loads((path / "meta" / "storage").read_text(encoding="utf-8"))
+        sizes, storage = (json.loads((path / "meta" / name).read_text("utf-8")) for name in ("sizes", "storage"))
         dtype = np.dtype(storage["dtype"].strip("'\""))
         shape, chunk_rows = tuple(sizes["shape"]), int(storage["chunklen"])
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:

@@ -13,7 +13,7 @@ from utils.nets.frames import FRAME_LENGTH, HOP_LENGTH, N_FRAMES, N_MELS
 STEP_FRAMES = 5
 STEP_SAMPLES = STEP_FRAMES * HOP_LENGTH
 STEP_S = STEP_SAMPLES / SAMPLE_RATE  # the network hears the last second every 50 ms
-STEPS_AT_ONCE = 64  # so that memory does not grow with what is fed
+MOST_SAMPLES = 64 * STEP_SAMPLES  # at once, so that memory does not grow with what is fed
 REACH_S = 1.0  # a word may be heard until a second after its end: for so long a part of it is in the window
 
 
@@ -21,13 +21,11 @@ REACH_S = 1.0  # a word may be heard until a second after its end: for so long a
 class Rule:
     """When a word counts as heard.
 
-    Chosen on validation, on words, talk and noise at once: ``python -m benchmarks.quiet --choose`` compares such rules,
-    and benchmarks/README says what this one gains and costs.
-    As in TensorFlow's ``recognize_commands`` (Warden 2018, arXiv:1804.03209, section 7): probabilities are
-    averaged over some time, and after a word nothing is heard for a while (the refractory time). From a word's
-    average that of *unknown* over ``veto_s`` is taken off, ``veto`` times: in talk there are other words before and
-    after, where a command stands alone. What has reached the threshold is heard again only after it has been below
-    it: a low threshold then costs nothing but what is new.
+    As in TensorFlow's ``recognize_commands`` (Warden 2018, arXiv:1804.03209, section 7): probabilities are averaged
+    over some time, and after a word nothing is heard for a while (the refractory time). From a word's average that
+    of *unknown* over ``veto_s`` is taken off, ``veto`` times: in talk there are other words before and after, where
+    a command stands alone. What has reached the threshold is heard again only after it has been below it. Chosen on
+    validation, by ``python -m benchmarks.quiet --choose``; benchmarks/README says what this one gains and costs.
     """
 
     threshold: float = 0.26
@@ -38,11 +36,7 @@ class Rule:
 
 
 class Detection(NamedTuple):
-    """A word that was heard.
-
-    When: at the end of the last second that was listened to. How sure: its highest probability in the steps whose
-    average said so.
-    """
+    """A word that was heard at the end of some second, and its highest probability in the steps that said so."""
 
     seconds: float
     label: str
@@ -50,24 +44,13 @@ class Detection(NamedTuple):
 
 
 class Decoder:
-    """From probabilities, step by step, to words.
+    """From probabilities, step by step, to words; ``probabilities`` (n_labels,) are the averages of the last step.
 
-    Parameters
-    ----------
-    labels : sequence of str
-    rule : Rule
-    step_s : float
-        Seconds from one step to the next.
-
-    Attributes
-    ----------
-    labels : sequence of str
-    probabilities : float32 array, shape (n_labels,)
-        Averaged, of the last step.
+    ``step_s`` is the time from one step to the next, in seconds.
     """
 
     def __init__(self, labels, rule=Rule(), step_s=STEP_S):
-        self.labels, self._rule, self._step_s = labels, rule, step_s
+        self._labels, self._rule, self._step_s = labels, rule, step_s
         self._keywords = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
         self._unknown = [i for i, label in enumerate(labels) if label == UNKNOWN]
         self._n_smoothed, self._n_veto = (max(1, round(of / step_s)) for of in (rule.smoothing_s, rule.veto_s))
@@ -89,8 +72,6 @@ class Decoder:
     def decode(self, rows):
         """Words heard in the next steps, probabilities (n, n_labels): a list of Detection."""
         n_steps = len(rows)
-        if n_steps == 0:
-            return []
         each = self._remember(rows)
         smoothed = _average(each, self._n_smoothed, n_steps)
         doubt = _average(each[:, self._unknown].sum(axis=1), self._n_veto, n_steps)
@@ -108,7 +89,7 @@ class Decoder:
             if step >= self._deaf_until and best[i] != self._said:
                 # The first window is the second without sound that goes ahead.
                 peak = each[i : i + self._n_smoothed, best[i]].max()
-                found.append(Detection(float(step * self._step_s), self.labels[best[i]], float(peak)))
+                found.append(Detection(float(step * self._step_s), self._labels[best[i]], float(peak)))
                 self._deaf_until, self._said = step + self._rule.refractory_s / self._step_s, best[i]
         return found
 
@@ -128,39 +109,21 @@ def _average(rows, n, n_steps):
 class Stream:
     """Hears keywords in samples that are fed in pieces of any size; how they are cut changes nothing.
 
-    A log-mel frame is computed once, whatever number of windows it is in, where the network takes such frames.
-
-    Parameters
-    ----------
-    recogniser : recogniser.Recogniser
-    rule : Rule
-
-    Attributes
-    ----------
-    decoder : Decoder
+    A log-mel frame is computed once, whatever number of windows it is in, where the network takes such frames. One
+    that takes waveforms alone, such as an exported file, hears each second anew. One that keeps state hears each step
+    once.
     """
 
     def __init__(self, recogniser, rule=Rule()):
         self._recogniser = recogniser
-        # A network that keeps state hears each step once, and others the last second anew.
         self._live = recogniser.listen and recogniser.listen()
         self.decoder = make_decoder(recogniser, rule)
-        # A second without sound goes ahead, so that the first word is heard like any other.
+        # A second without sound goes ahead: so the first word is heard like any other.
         self._samples = np.zeros(0 if self._live else CLIP_SAMPLES, np.int16)
         self._frames = np.empty((0, N_MELS), np.float32)
 
     def feed(self, samples):
-        """Words heard in the next samples.
-
-        Parameters
-        ----------
-        samples : int16 array, shape (n,)
-            At 16 kHz.
-
-        Returns
-        -------
-        list of Detection
-        """
+        """Words heard in the next samples, int16 at 16 kHz: a list of Detection."""
         return [word for rows in self.listen(samples) for word in self.decoder.decode(rows)]
 
     def finish(self):
@@ -172,13 +135,13 @@ class Stream:
         samples = np.asarray(samples)
         if samples.dtype != np.int16 or samples.ndim != 1:
             raise ValueError(f"expected int16 of one dimension, got {samples.dtype} of {samples.ndim}")
-        most = STEPS_AT_ONCE * STEP_SAMPLES
-        for start in range(0, len(samples), most):
-            whole = np.concatenate([self._samples, samples[start : start + most]])
+        for start in range(0, len(samples), MOST_SAMPLES):
+            whole = np.concatenate([self._samples, samples[start : start + MOST_SAMPLES]])
             if self._live:
-                yield self._live(self._whole_steps(whole))
+                rows = self._live(self._whole_steps(whole))
+                if len(rows):
+                    yield rows
                 continue
-            # A network that takes waveforms alone, such as an exported file, hears each second anew.
             from_log_mel = self._recogniser.from_log_mel
             windows = self._spectrograms(whole) if from_log_mel else self._seconds(whole)
             if len(windows):
@@ -192,10 +155,8 @@ class Stream:
 
     def _seconds(self, samples):
         """Waveforms (n_steps, 16000) that have become whole."""
-        n_steps = max(0, 1 + (len(samples) - CLIP_SAMPLES) // STEP_SAMPLES)
-        self._samples = samples[n_steps * STEP_SAMPLES :]
-        starts = STEP_SAMPLES * np.arange(n_steps)
-        return audio.to_waveform(samples)[starts[:, None] + np.arange(CLIP_SAMPLES)]
+        windows, self._samples = _cut(samples, CLIP_SAMPLES, STEP_SAMPLES)
+        return audio.to_waveform(windows)
 
     def _spectrograms(self, samples):
         """Log-mel spectrograms (n_steps, 98, 40) that have become whole."""
@@ -203,14 +164,19 @@ class Stream:
 
         n_frames = max(0, 1 + (len(samples) - FRAME_LENGTH) // HOP_LENGTH)
         self._samples = samples[n_frames * HOP_LENGTH :]
-        frames = self._frames
         if n_frames:
             heard = samples[: FRAME_LENGTH + (n_frames - 1) * HOP_LENGTH]
-            frames = np.concatenate([frames, features.log_mel_frames(audio.to_waveform(heard)[None])[0]])
-        n_steps = max(0, 1 + (len(frames) - N_FRAMES) // STEP_FRAMES)
-        self._frames = frames[n_steps * STEP_FRAMES :]
-        starts = STEP_FRAMES * np.arange(n_steps)
-        return frames[starts[:, None] + np.arange(N_FRAMES)]
+            frames = features.log_mel_frames(audio.to_waveform(heard)[None])[0]
+            self._frames = np.concatenate([self._frames, frames])
+        windows, self._frames = _cut(self._frames, N_FRAMES, STEP_FRAMES)
+        return windows
+
+
+def _cut(rows, length, step):
+    """Windows of so many rows that begin ``step`` rows apart, and the rows from which the next one begins."""
+    n_windows = max(0, 1 + (len(rows) - length) // step)
+    starts = step * np.arange(n_windows)
+    return rows[starts[:, None] + np.arange(length)], rows[n_windows * step :]
 
 
 class Word(NamedTuple):
@@ -229,24 +195,18 @@ def find_word(clip, range_db=25.0):
 
 
 def make_stream(clips, labels, background, snr_db, rng, gap_s=(1.5, 4.0)):
-    """A long recording with known words: clips in random order over background noise.
+    """A long recording with known words: int16 samples, and a list of Word.
 
     Parameters
     ----------
     clips : int16 array, shape (n, 16000)
+        They come in random order, with ``gap_s`` (lowest, highest) seconds between two.
     labels : sequence of str, length n
     background : int16 array, shape (m, 16000)
         Seconds of noise, put one after the other in random order.
     snr_db : float
         Of the mean power of the clips over that of the noise.
     rng : numpy.random.Generator
-    gap_s : (float, float)
-        Seconds between two clips.
-
-    Returns
-    -------
-    int16 array
-    list of Word
     """
     order = rng.permutation(len(clips))
     gaps = (rng.uniform(*gap_s, len(order)) * SAMPLE_RATE).astype(int)
@@ -261,19 +221,11 @@ def make_stream(clips, labels, background, snr_db, rng, gap_s=(1.5, 4.0)):
         mixed[start : start + CLIP_SAMPLES] += audio.to_waveform(clips[index])
         first, last = find_word(clips[index])
         words.append(Word(labels[index], (start + first) / SAMPLE_RATE, (start + last) / SAMPLE_RATE))
-    return np.clip(np.round(mixed * 32768), -32768, 32767).astype(np.int16), words
+    return audio.to_counts(mixed), words
 
 
 def score_stream(detections, words, seconds):
-    """How well the keywords of a stream were heard, as the field counts it.
-
-    Parameters
-    ----------
-    detections : sequence of Detection
-    words : sequence of Word
-        In order of time. Those that are ``unknown`` should not be heard.
-    seconds : float
-        Length of the stream.
+    """How well the keywords among the words of a stream, in order of time, were heard, as the field counts it.
 
     Returns
     -------

@@ -11,7 +11,9 @@ PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordi
 HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
 QUIET = "quiet.json"  # in a model's folder: what benchmarks.quiet has measured of it, a list of rows
 MODELS = ("model.keras", "saved_model", HALF_WEIGHTS)
-EXPORTED = ("model_float.tflite", "export/model_float.tflite")  # the same network for LiteRT: in pretrained/, in a run
+FLOAT = "model_float.tflite"  # the same network for LiteRT: in pretrained/, and in export/ of a run
+# All files of a SavedModel.
+SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-*-of-*")
 # An answer whose probability is below it is told as *not sure*. Chosen on validation, by benchmarks.quiet --choose.
 SURE = 0.45
 
@@ -21,14 +23,9 @@ def find_model(folder):
     return next((Path(folder, name) for name in MODELS if Path(folder, name).exists()), None)
 
 
-def is_exported(path):
-    """Whether a path is that of an exported file which runs without TensorFlow."""
-    return path is not None and Path(path).suffix == ".tflite"
-
-
 def find_exported(folder):
     """The exported float file of a run folder; None where there is none."""
-    return next((Path(folder, name) for name in EXPORTED if Path(folder, name).exists()), None)
+    return next((path for path in (Path(folder, FLOAT), Path(folder, "export", FLOAT)) if path.exists()), None)
 
 
 def find_run_of(path):

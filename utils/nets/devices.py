@@ -8,19 +8,15 @@ from contextlib import contextmanager
 from utils.system.cli import CourseError
 from utils.system.quiet import tf
 
-STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")
-WORKERS = ("chief", "worker")
+EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, "task": {"type": "worker", "index": 0}}'
 ADDRESS = re.compile(r"\S+:\d+")
 
 
 def make_strategy(name):
-    """A strategy of TensorFlow's.
+    """A strategy of TensorFlow's, by one of ``settings.STRATEGIES``.
 
-    Parameters
-    ----------
-    name : str
-        One of ``STRATEGIES``. ``auto`` is ``multi_worker`` where ``TF_CONFIG`` names several workers,
-        ``mirrored`` where there are several GPUs, else ``one_device``.
+    ``auto`` is ``multi_worker`` where ``TF_CONFIG`` names several workers, ``mirrored`` where there are several GPUs,
+    else ``one_device``.
 
     Raises
     ------
@@ -28,7 +24,7 @@ def make_strategy(name):
         If there is a single device to mirror, or no ``TF_CONFIG``.
     """
     if needs_workers(name):
-        if not _count_workers():
+        if not _read_config()[0]:
             raise CourseError("--strategy multi_worker needs TF_CONFIG, which names the workers: see the README")
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
@@ -42,7 +38,7 @@ def make_strategy(name):
 
 def needs_workers(name):
     """Whether a strategy of this name, here and now, is one of several machines."""
-    return name == "multi_worker" or (name == "auto" and _count_workers() > 1)
+    return name == "multi_worker" or (name == "auto" and len(_read_config()[0]) > 1)
 
 
 def is_chief(strategy):
@@ -52,82 +48,52 @@ def is_chief(strategy):
 
 def follows_chief():
     """Whether ``TF_CONFIG`` says that this is one of several workers, and not their chief."""
-    cluster, task = _read_config()
-    chief = {"type": "chief" if "chief" in cluster else "worker", "index": 0}
-    return _count_workers() > 1 and task != chief
-
-
-def _count_workers():
-    cluster, _ = _read_config()
-    return sum(map(len, cluster.values()))
+    workers, own = _read_config()
+    return len(workers) > 1 and own != workers[0]
 
 
 def _read_config():
-    """Addresses by type of worker, and which of them is this one: both empty without ``TF_CONFIG``."""
+    """(type, index) of each worker that ``TF_CONFIG`` names, the chief first, and that of this one."""
     try:
         config = json.loads(os.environ.get("TF_CONFIG") or "{}")
-    except ValueError as error:
-        raise CourseError(f"TF_CONFIG is not JSON ({error}): see the README") from None
-    if fault := _find_fault(config):
-        raise CourseError(f"TF_CONFIG {fault}: see the README")
-    cluster, task = config.get("cluster", {}), config.get("task", {})
-    return cluster, {key: task[key] for key in ("type", "index") if key in task}
-
-
-def _find_fault(config):
-    """What is wrong with the content of ``TF_CONFIG``, or None."""
-    if not isinstance(config, dict):
-        return "is not an object of cluster and task"
-    cluster, task = config.get("cluster", {}), config.get("task", {})
-    if not isinstance(cluster, dict) or not isinstance(task, dict):
-        return "has a cluster or a task that is not an object"
-    if strange := sorted(set(cluster) - set(WORKERS)):
-        return f"has a cluster of {strange[0]!r}: it may be of {' and '.join(WORKERS)}"
-    for kind, addresses in cluster.items():
-        is_list = isinstance(addresses, list) and all(isinstance(address, str) for address in addresses)
-        if not is_list or not all(ADDRESS.fullmatch(address) for address in addresses):
-            return f"has for {kind} not a list of addresses such as 10.0.0.1:12345"
-    if len(cluster.get("chief", ())) > 1:
-        return "has several chiefs"
-    kind, index = task.get("type"), task.get("index")
-    if cluster and (not isinstance(kind, str) or kind not in cluster):
-        return f"has a task of type {kind!r}, of which the cluster has none"
-    if cluster and (type(index) is not int or not 0 <= index < len(cluster[kind])):
-        return f"has a task with index {index!r}, of {len(cluster[kind])} of type {kind}"
-    return None
+        cluster, task = config.get("cluster", {}), config.get("task", {})
+        own = task.get("type"), task.get("index")
+        addresses = [(kind, cluster.get(kind, [])) for kind in ("chief", "worker")]
+        is_whole = set(cluster) <= {"chief", "worker"} and all(type(hosts) is list for _, hosts in addresses)
+        is_whole &= all(ADDRESS.fullmatch(host) for _, hosts in addresses for host in hosts)
+    except (ValueError, AttributeError, TypeError):
+        is_whole = False
+    if not is_whole:
+        raise CourseError(f"TF_CONFIG is not JSON such as {EXAMPLE}: see the README")
+    workers = [(kind, index) for kind, hosts in addresses for index in range(len(hosts))]
+    if workers and own not in workers:
+        raise CourseError(f"TF_CONFIG names no worker of its task's type {own[0]!r} and index {own[1]!r}")
+    return workers, own
 
 
 @contextmanager
 def chief_first(strategy):
     """What the workers do after the chief has done it."""
-    chief = is_chief(strategy)
-    if not chief:
+    if not is_chief(strategy):
         wait_for_all(strategy)
     yield
-    if chief:
+    if is_chief(strategy):
         wait_for_all(strategy)
 
 
 def wait_for_all(strategy):
     """Go on when all workers have come here."""
-    share_chiefs(strategy, [tf.zeros(())])
-
-
-def share_chiefs(strategy, values):
-    """The chief's values (tensors, of the same shapes on all workers), on every worker."""
-
-    def share(values):
-        replicas = tf.distribute.get_replica_context()
-        own = [tf.where(replicas.replica_id_in_sync_group == 0, value, tf.zeros_like(value)) for value in values]
-        return [replicas.all_reduce(tf.distribute.ReduceOp.SUM, value) for value in own]
-
-    shared = tf.function(lambda: strategy.run(share, args=(values,)))()
-    return [strategy.experimental_local_results(value)[0] for value in shared]
+    add_up(strategy, lambda: [tf.zeros(())], ())
 
 
 def follow_chief(strategy, variables, epoch):
-    """Set variables to the chief's, restored or fresh; the chief's epoch."""
-    *values, epoch = share_chiefs(strategy, [*variables, tf.constant(epoch)])
+    """Set variables to the chief's, restored or fresh, on every worker; the chief's epoch."""
+
+    def keep_chiefs(*values):
+        is_chiefs = tf.distribute.get_replica_context().replica_id_in_sync_group == 0
+        return [tf.where(is_chiefs, value, tf.zeros_like(value)) for value in values]
+
+    *values, epoch = tf.function(lambda: add_up(strategy, keep_chiefs, [*variables, tf.constant(epoch)]))()
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
     return int(epoch)
@@ -136,11 +102,7 @@ def follow_chief(strategy, variables, epoch):
 def spread(strategy, make):
     """Endless batches for each replica of this worker.
 
-    Parameters
-    ----------
-    strategy : tf.distribute.Strategy
-    make : callable
-        From the numbers of this worker's replicas, and how many there are in all, to a data set.
+    ``make`` gives a data set from the numbers of this worker's replicas and how many there are in all.
     """
 
     def make_here(context):

@@ -13,12 +13,7 @@ ROUNDS, CLIPS_A_ROUND = 7, 50  # of which latency is the median
 
 
 class LiteFile:
-    """A ``.tflite`` file, by Google's LiteRT on one thread.
-
-    Parameters
-    ----------
-    path : str or Path
-    """
+    """A ``.tflite`` file, by Google's LiteRT on one thread."""
 
     from_log_mel = None  # its front end is inside
 
@@ -41,17 +36,22 @@ class LiteFile:
 
     def __call__(self, waveforms):
         """Probabilities (n, n_labels) of float32 waveforms (n, 16000), clip by clip."""
-        return np.stack([self._recognise(waveform) for waveform in waveforms])
-
-    def _recognise(self, waveform):
-        self._interpreter.set_tensor(self.input["index"], waveform[:, None])
-        self._interpreter.invoke()
-        return self._interpreter.get_tensor(self.output["index"])
+        rows = []
+        for waveform in waveforms:
+            self._interpreter.set_tensor(self.input["index"], waveform[:, None])
+            self._interpreter.invoke()
+            rows.append(self._interpreter.get_tensor(self.output["index"]))
+        return np.stack(rows)
 
     def measure_ms(self):
         """Milliseconds a clip: median of some rounds."""
-        clip = np.zeros((1, CLIP_SAMPLES), np.float32)
-        return measure_ms(lambda: self(clip))
+        clip, rounds = np.zeros((1, CLIP_SAMPLES), np.float32), []
+        for _ in range(ROUNDS):
+            started = time.perf_counter()
+            for _ in range(CLIPS_A_ROUND):
+                self(clip)
+            rounds.append((time.perf_counter() - started) / CLIPS_A_ROUND * 1e3)
+        return float(np.median(rounds))
 
 
 def open_lite(path):
@@ -60,12 +60,7 @@ def open_lite(path):
 
 
 class OnnxFile:
-    """An ``.onnx`` file, by ONNX Runtime on one thread.
-
-    Parameters
-    ----------
-    path : str or Path
-    """
+    """An ``.onnx`` file, by ONNX Runtime on one thread."""
 
     def __init__(self, path):
         import onnxruntime
@@ -78,14 +73,3 @@ class OnnxFile:
     def __call__(self, waveforms):
         """Probabilities (n, n_labels) of float32 waveforms (n, 16000), clip by clip."""
         return np.stack([self._session.run(None, {self._input: waveform[:, None]})[0] for waveform in waveforms])
-
-
-def measure_ms(call):
-    """Median over some rounds of what a call takes, in milliseconds."""
-    rounds = []
-    for _ in range(ROUNDS):
-        started = time.perf_counter()
-        for _ in range(CLIPS_A_ROUND):
-            call()
-        rounds.append((time.perf_counter() - started) / CLIPS_A_ROUND * 1e3)
-    return float(np.median(rounds))

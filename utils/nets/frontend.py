@@ -1,7 +1,7 @@
 """The log-mel front end in TensorFlow: the first layer of the networks."""
 
 from utils import features
-from utils.nets.frames import ENERGY_FLOOR, FRAME_LENGTH, HOP_LENGTH, N_FFT, N_FRAMES, N_MELS
+from utils.nets.frames import ENERGY_FLOOR, FRAME_LENGTH, HOP_LENGTH, N_FFT
 from utils.system.quiet import keras, tf
 
 # About the mean and the spread of log-mel values of speech: the networks' input is (x - mean) / scale.
@@ -26,19 +26,8 @@ def log_mel(waveforms):
 
 @keras.saving.register_keras_serializable(package="course")
 class LogMel(keras.layers.Layer):
-    """First layer of the networks: waveforms (batch, 16000) to log-mel spectrograms (batch, 98, 40).
-
-    It has no weights to learn.
-    """
-
-    def __init__(self, **settings):
-        settings.setdefault("trainable", False)
-        super().__init__(**settings)
+    """First layer of the networks, without weights: :func:`log_mel`."""
 
     def call(self, waveforms):
         """Log-mel spectrograms of float32 amplitudes in [-1, 1)."""
         return log_mel(waveforms)
-
-    def compute_output_shape(self, input_shape):
-        """Shape of the spectrograms."""
-        return (input_shape[0], N_FRAMES, N_MELS)

@@ -3,15 +3,14 @@
 The same as ``architectures.tc_resnet`` and ``architectures.conv1d``, which are made of Keras's layers.
 """
 
-import functools
 import math
-from itertools import chain, pairwise
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 
+from utils import models
 from utils.audio import CLIP_SAMPLES
-from utils.nets.architectures import TC_RESNET8_12
 from utils.nets.frames import N_FRAMES, N_MELS
 from utils.nets.frontend import LOG_MEL_MEAN, LOG_MEL_SCALE, log_mel
 from utils.system.quiet import keras, tf
@@ -27,15 +26,13 @@ class Moment(NamedTuple):
     step: tf.Tensor
 
 
-def scoped(call):
-    """Groups what a layer computes under the name of its class, as TensorBoard's graph then shows it."""
+class Layer(tf.Module):
+    """Something that computes; TensorBoard's graph shows it as a box with the name of its class."""
 
-    @functools.wraps(call)
-    def call_in_scope(layer, *arguments):
-        with tf.name_scope(type(layer).__name__.strip("_")):
-            return call(layer, *arguments)
-
-    return call_in_scope
+    def __call__(self, x, moment=None):
+        """Outputs for a batch; ``moment`` is given in training alone."""
+        with tf.name_scope(type(self).__name__.strip("_")):
+            return self.compute(x, moment)
 
 
 def _glorot(rng, shape):
@@ -45,7 +42,7 @@ def _glorot(rng, shape):
     return tf.Variable(rng.uniform(-bound, bound, shape).astype(np.float32), name="kernel")
 
 
-class Dense(tf.Module):
+class Dense(Layer):
     """A weight for each pair of input and output, and a bias."""
 
     def __init__(self, rng, n_inputs, n_outputs):
@@ -53,13 +50,12 @@ class Dense(tf.Module):
         self.kernel = _glorot(rng, (n_inputs, n_outputs))
         self.bias = tf.Variable(tf.zeros(n_outputs), name="bias")
 
-    @scoped
-    def __call__(self, x, moment=None):
+    def compute(self, x, moment):
         """Outputs of each row."""
         return tf.nn.bias_add(tf.matmul(x, self.kernel), self.bias)
 
 
-class Conv1D(tf.Module):
+class Conv1D(Layer):
     """Convolution over time: (batch, steps, n_inputs) to (batch, steps / stride, n_outputs)."""
 
     def __init__(self, rng, n_inputs, n_outputs, width, stride=1, bias=False):
@@ -68,14 +64,13 @@ class Conv1D(tf.Module):
         self.bias = tf.Variable(tf.zeros(n_outputs), name="bias") if bias else None
         self.stride = stride
 
-    @scoped
-    def __call__(self, x, moment=None):
+    def compute(self, x, moment):
         """Outputs of each step."""
         x = tf.nn.conv1d(x, self.kernel, self.stride, "SAME")
         return x if self.bias is None else tf.nn.bias_add(x, self.bias)
 
 
-class BatchNorm(tf.Module):
+class BatchNorm(Layer):
     """Brings each channel to mean 0 and variance 1, then scales it by what was learned.
 
     In training by the mean and variance of the batch, over all replicas, which also move the averages;
@@ -98,9 +93,8 @@ class BatchNorm(tf.Module):
         self.moving_mean = tf.Variable(tf.zeros(n_channels), name="moving_mean", **kept)
         self.moving_variance = tf.Variable(tf.ones(n_channels), name="moving_variance", **kept)
 
-    @scoped
-    def __call__(self, x, moment=None):
-        """Normalized values; ``moment`` is given in training alone."""
+    def compute(self, x, moment):
+        """Normalized values."""
         mean, variance = self.moving_mean, self.moving_variance
         if moment is not None:
             mean, variance = _moments(x)
@@ -111,8 +105,7 @@ class BatchNorm(tf.Module):
 
 def _moments(x):
     """Mean and variance of each channel of a batch, all of its replicas together."""
-    replicas = tf.distribute.get_replica_context()
-    axes = list(range(len(x.shape) - 1))
+    replicas, axes = tf.distribute.get_replica_context(), list(range(len(x.shape) - 1))
     if replicas.num_replicas_in_sync == 1:
         return tf.nn.moments(x, axes)
     n_values = tf.cast(tf.math.reduce_prod(tf.shape(x)[:-1]), tf.float32)
@@ -122,15 +115,14 @@ def _moments(x):
     return mean, squares / n_values - tf.square(mean)
 
 
-class Dropout(tf.Module):
+class Dropout(Layer):
     """In training, leaves out a random share of the values and makes the others larger."""
 
     def __init__(self, rate):
         super().__init__()
         self.rate = rate
 
-    @scoped
-    def __call__(self, x, moment=None):
+    def compute(self, x, moment):
         """Fewer, larger values in training; the same in evaluation."""
         if moment is None:
             return x
@@ -143,7 +135,7 @@ class Dropout(tf.Module):
         return x * kept / (1 - self.rate)
 
 
-class _Block(tf.Module):
+class _Block(Layer):
     """Convolution, normalization and, unless it ends a residual, ReLU."""
 
     def __init__(self, rng, n_inputs, n_outputs, width, stride=1, activate=True, bias=False):
@@ -152,13 +144,12 @@ class _Block(tf.Module):
         self.norm = BatchNorm(n_outputs)
         self.activate = activate
 
-    @scoped
-    def __call__(self, x, moment=None):
+    def compute(self, x, moment):
         x = self.norm(self.conv(x), moment)
         return tf.nn.relu(x) if self.activate else x
 
 
-class TCResNet(tf.Module):
+class TCResNet(Layer):
     """Log-mel spectrograms (batch, 98, 40) to logits: ``architectures.tc_resnet``."""
 
     def __init__(self, rng, n_labels, channels, dropout):
@@ -171,8 +162,7 @@ class TCResNet(tf.Module):
         self.dropout = Dropout(dropout)
         self.logits = Dense(rng, channels[-1], n_labels)
 
-    @scoped
-    def __call__(self, log_mel, moment=None):
+    def compute(self, log_mel, moment):
         """Logits."""
         x = self.first((log_mel - LOG_MEL_MEAN) / LOG_MEL_SCALE, moment)
         for shortcut, first, second in self.blocks:
@@ -180,7 +170,7 @@ class TCResNet(tf.Module):
         return self.logits(self.dropout(tf.reduce_mean(x, 1), moment))
 
 
-class OriginalConv1D(tf.Module):
+class OriginalConv1D(Layer):
     """Waveforms (batch, 16000) to logits: ``architectures.conv1d``."""
 
     def __init__(self, rng, n_labels, channels=8):
@@ -196,8 +186,7 @@ class OriginalConv1D(tf.Module):
         self.dropout = Dropout(0.2)
         self.logits = Dense(rng, 1024, n_labels)
 
-    @scoped
-    def __call__(self, waveforms, moment=None):
+    def compute(self, waveforms, moment):
         """Logits."""
         x = self.norm(waveforms[:, :, None], moment)
         for first, second in self.blocks:
@@ -209,7 +198,8 @@ class OriginalConv1D(tf.Module):
 class AdamW(tf.Module):
     """Adam whose weight decay is apart from the gradients.
 
-    Each replica's copy of a variable is changed by the sum of all replicas' gradients.
+    Each replica's copy of a variable is changed by the sum of all replicas' gradients. ``learning_rate`` is a number,
+    or a function of the step.
 
     References
     ----------
@@ -219,7 +209,6 @@ class AdamW(tf.Module):
     BETA_1, BETA_2, EPSILON = 0.9, 0.999, 1e-7
 
     def __init__(self, variables, learning_rate, weight_decay):
-        """``learning_rate``: float, or a function of the step."""
         super().__init__()
         self._variables, self._learning_rate, self._weight_decay = variables, learning_rate, weight_decay
         self.step = tf.Variable(0, dtype=tf.int64, trainable=False, name="step")
@@ -253,17 +242,14 @@ class AdamW(tf.Module):
         strategy.extended.update(self.step, lambda step: step.assign_add(1))
 
 
-NETWORKS = {
-    "tc_resnet8_1.2": lambda rng, n_labels: TCResNet(rng, n_labels, **TC_RESNET8_12),
-    "conv1d": OriginalConv1D,
-}
+NETWORKS = {"tc_resnet8_1.2": TCResNet, "conv1d": OriginalConv1D}
 
 
 def make_network(name, n_labels, seed=0):
     """A network with fresh weights: one of ``NETWORKS``, or ValueError."""
     if name not in NETWORKS:
         raise ValueError(f"no model {name!r}: there are {' and '.join(NETWORKS)}")
-    return NETWORKS[name](np.random.default_rng(seed), n_labels)
+    return NETWORKS[name](np.random.default_rng(seed), n_labels, **models.NETWORKS[name].arguments)
 
 
 def takes_log_mel(network):
@@ -272,39 +258,27 @@ def takes_log_mel(network):
 
 
 def name_variables(module):
-    """(path, variable) of each variable of a module, such as ``first/conv/kernel``."""
-    found = module._flatten(predicate=lambda value: isinstance(value, tf.Variable), with_path=True)
-    return [("/".join(map(str, path)), variable) for path, variable in found]
+    """(path, variable) of each variable of a module, such as ``first/conv/kernel``, in the order they are made in."""
+    return [(path, part) for path, part in _walk(module) if isinstance(part, tf.Variable)]
+
+
+def _walk(module, path=""):
+    """(path, part) of all that a module is made of."""
+    for name, part in tf.train.TrackableView.children(module).items():
+        yield path + name, part
+        if not isinstance(part, tf.Variable):
+            yield from _walk(part, f"{path}{name}/")
 
 
 def copy_weights(model, network):
-    """Give a network of this module the weights of the same one made of Keras's layers.
-
-    Parameters
-    ----------
-    model : keras.Model
-        ``architectures.tc_resnet`` or ``architectures.conv1d``.
-    network : TCResNet or OriginalConv1D
-    """
-    for sources, targets in zip(_sort_keras(model), _sort(network), strict=True):
+    """Give a network of this module the weights of the same one made of Keras's layers (``architectures``)."""
+    kinds = {Conv1D: keras.layers.Conv1D, BatchNorm: keras.layers.BatchNormalization, Dense: keras.layers.Dense}
+    for ours, theirs in kinds.items():
+        targets = [part for _, part in _walk(network) if isinstance(part, ours)]
+        sources = sorted((layer for layer in model.layers if isinstance(layer, theirs)), key=_place)
         for source, target in zip(sources, targets, strict=True):
             for weight in source.weights:
                 getattr(target, weight.name).assign(weight)
-
-
-def _sort(network):
-    """Convolutions, normalizations and dense layers, each in the order in which they are made."""
-    if isinstance(network, TCResNet):
-        blocks = [network.first, *chain.from_iterable(network.blocks)]
-        return [block.conv for block in blocks], [block.norm for block in blocks], [network.logits]
-    blocks = list(chain.from_iterable(network.blocks))
-    norms = [network.norm, *(block.norm for block in blocks)]
-    return [*(block.conv for block in blocks), network.last], norms, [network.dense, network.logits]
-
-
-def _sort_keras(model):
-    kinds = (keras.layers.Conv1D, keras.layers.BatchNormalization, keras.layers.Dense)
-    return [sorted((x for x in model.layers if isinstance(x, kind)), key=_place) for kind in kinds]
 
 
 def _place(layer):

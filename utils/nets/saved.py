@@ -42,13 +42,7 @@ def _make_answer(logits, shape):
 
 
 def read(path, labels):
-    """The network in a file or folder that a run holds.
-
-    Raises
-    ------
-    CourseError
-        If it is damaged, or has other than an output for each label.
-    """
+    """The network in a file or folder of a run; a CourseError if it is damaged, or has not an output for each label."""
     with models.reading(path):
         return Network(*_READERS[path.name](path, labels))
 
@@ -67,7 +61,7 @@ def _read_half(path, labels):
 
 
 def _read_name(path):
-    """Name of the network whose weights lie in a run folder."""
+    """What the network is called whose weights lie in a run folder."""
     return (files.read_json(path.with_name("config.json")) or {}).get("model")
 
 

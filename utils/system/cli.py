@@ -1,18 +1,19 @@
-"""What every command of the course shares: one-line errors, exit statuses, progress bars."""
+"""What every command of the course shares: one-line errors, exit statuses, progress bars, the result line."""
 
 import argparse
 import difflib
 import errno
 import io
 import os
+import shlex
+import shutil
 import sys
 import tempfile
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from utils.system.names import find_fault
 
-NO_ACCESS = (5, 32, 33)  # Windows: denied, which an open file is too if it is to be replaced; shared; locked
 MAX_SEED = 2**32 - 1
 MAX_WINDOWS_PATH = 259  # unless a setting of Windows allows more
 
@@ -37,8 +38,7 @@ class Parser(argparse.ArgumentParser):
     """Argument parser that shows defaults and ends a bad call with one line and exit status 2."""
 
     def __init__(self, **settings):
-        settings.setdefault("formatter_class", _Help)
-        super().__init__(allow_abbrev=False, **settings)
+        super().__init__(**{"allow_abbrev": False, "formatter_class": _Help, **settings})
 
     def error(self, message):
         """End with one line and status 2; an unknown flag is met with the nearest known one."""
@@ -52,24 +52,19 @@ class Parser(argparse.ArgumentParser):
 
 def positive_int(text):
     """Argument type: a whole number above zero."""
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number above zero")
-    return number
+    return _above_zero(int, text, "a whole number")
 
 
 def positive_float(text):
     """Argument type: a finite number above zero."""
-    try:
-        number = float(text)
-    except ValueError:
-        number = 0.0
-    if not 0 < number < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text!r} is not a number above zero")
-    return number
+    return _above_zero(float, text, "a number")
+
+
+def _above_zero(convert, text, kind):
+    with suppress(ValueError):
+        if 0 < (number := convert(text)) < float("inf"):
+            return number
+    raise argparse.ArgumentTypeError(f"{text!r} is not {kind} above zero")
 
 
 def path_text(text):
@@ -95,15 +90,12 @@ def run(main, arguments=None):
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # a console or file that lacks a character gets its number instead
             stream.reconfigure(errors="backslashreplace")
-    status = 1
     try:
         return main(arguments) or 0
-    except BadUse as error:
-        message, status = str(error), 2
     except CourseError as error:
-        message = str(error)
+        message, status = str(error), 2 if isinstance(error, BadUse) else 1
     except ModuleNotFoundError as error:
-        message = f"{error.name} is not installed: python -m pip install --requirement req.txt"
+        message, status = f"{error.name} is not installed: python -m pip install --requirement req.txt", 1
     except KeyboardInterrupt as error:
         hint = str(error) or "run the same command again to go on"
         print(f"\n{name}: interrupted; {hint}", file=sys.stderr)
@@ -112,55 +104,41 @@ def run(main, arguments=None):
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            message = f"no space left in {_place(error)}: free some and run the same command again"
-        elif getattr(error, "winerror", None) in NO_ACCESS:
-            message = (
-                f"{error.filename2 or error.filename} cannot be written: close it if another program has it open, "
-                "or choose a folder that you may write to"
-            )
-        elif isinstance(error, PermissionError) or error.errno == errno.EROFS:
-            message = f"no permission for {_place(error)}: choose a folder that you may write to"
-        elif fault := _find_name_fault(error.filename):
-            message = f"{error.filename} {fault}: rename it, or choose a folder on another disk"
-        elif error.filename is not None and error.strerror:
-            message = f"{error.filename} cannot be used ({error.strerror.lower()}): choose another place"
-        else:
+        message, status = _explain(error), 1
+        if not message:
             raise
     print(printable(f"{name}: error: {message}"), file=sys.stderr)
     return status
 
 
-def _find_name_fault(path):
-    """What is wrong with the path of an error, if that explains it."""
-    if not isinstance(path, str):
-        return ""
-    if sys.platform == "win32" and len(os.path.abspath(path)) > MAX_WINDOWS_PATH:  # noqa: PTH100
-        return f"is longer than the {MAX_WINDOWS_PATH} characters that Windows allows"
-    return find_fault(Path(path).name)
-
-
-def nearest_folder(path):
-    """The folder that a path is in or will be: the first one above it that is there."""
-    folder = Path(path).absolute()
-    while not os.path.isdir(folder):  # noqa: PTH112 where one may not look, pathlib raises
-        if folder == folder.parent:
-            raise CourseError(f"{path}: there is no {folder}: choose a folder on another disk")
-        folder = folder.parent
-    return folder
-
-
-def _place(error):
-    """Where an error of the disk is: the file if there is one, else the folder it was to be in."""
-    if error.filename is None:
-        return "the disk"
-    there = os.path.lexists(error.filename)
-    return error.filename if there else nearest_folder(error.filename)
+def _explain(error):
+    """What a disk refuses, where, and what to do; nothing for other errors of the system."""
+    path, on_windows = str(error.filename or "the disk"), sys.platform == "win32"
+    place = path if os.path.lexists(path) or not error.filename else Path(path).absolute().parent
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return f"no space left in {place}: free some and run the same command again"
+    if on_windows and isinstance(error, PermissionError):  # also for a file that is open, if it is to be replaced
+        path = error.filename2 or path
+        return f"{path} cannot be written: close it if another program has it open, or choose another folder"
+    if isinstance(error, PermissionError) or error.errno == errno.EROFS:
+        return f"no permission for {place}: choose a folder that you may write to"
+    if on_windows and len(os.path.abspath(path)) > MAX_WINDOWS_PATH:  # noqa: PTH100
+        return f"{path} is longer than the {MAX_WINDOWS_PATH} characters that Windows allows: rename it"
+    if fault := find_fault(Path(path).name):
+        return f"{path} {fault}: rename it, or choose a folder on another disk"
+    if error.filename and error.strerror:
+        return f"{path} cannot be used ({error.strerror.lower()}): choose another place"
+    return ""
 
 
 def warn(message):
     """One line on stderr."""
     print(printable(f"warning: {message}"), file=sys.stderr)
+
+
+def tell_result(place, result, *then):
+    """Last line of a command: where its result is, what it is, and what to give Python next."""
+    print(printable(f"{place}: {result}; next: python {shlex.join(map(str, then))}"))
 
 
 def printable(text):
@@ -176,13 +154,10 @@ def progress(items=None, **settings):
     from tqdm import tqdm  # an answer to one file needs none
 
     in_notebook = "ipykernel" in sys.modules
-    settings = {"delay": 1, "leave": False, "dynamic_ncols": True, **settings}
-    return tqdm(
-        items,
-        disable=False if in_notebook else None,
-        file=sys.stdout if in_notebook else sys.stderr,
-        **settings,
-    )
+    screen = {"disable": False, "file": sys.stdout} if in_notebook else {"disable": None, "file": sys.stderr}
+    # In a terminal that does not tell its size tqdm by itself would draw nothing.
+    size = {"ncols": shutil.get_terminal_size().columns, "nrows": 24}
+    return tqdm(items, **{"delay": 1, "leave": False, **size, **screen, **settings})
 
 
 @contextmanager

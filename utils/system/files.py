@@ -9,17 +9,12 @@ import json
 import os
 import shutil
 import sys
-import time
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from utils.system.cli import BadUse, CourseError, nearest_folder
+from utils.system.cli import BadUse, CourseError
 from utils.system.names import fold
 
-READERS = 4  # threads
-BATCH_FILES = 32  # handed to a thread at a time
-SLOW_FILE = 1e-3  # seconds; a file that is in memory takes a tenth of it
 # What systems leave in any folder, and what a killed command of ours does.
 JUNK = (".DS_Store", "._*", "Thumbs.db", "desktop.ini", ".*.partial", ".*.old", ".*.lock")
 READER = "reader_"  # begins the name of the lock of a process that reads
@@ -27,24 +22,12 @@ OWNER = "process "  # what a lock begins with, before the number of the process 
 
 
 class Kind(NamedTuple):
-    """What tells a folder of ours, which may be replaced, from a stranger's.
+    """What tells a folder of ours, which may be replaced, from a stranger's."""
 
-    Attributes
-    ----------
-    what : str
-        In the words of a refusal.
-    mark : str or None
-        File that each folder of the kind has.
-    key : str or None
-        Of the JSON object in that file.
-    names : tuple of str
-        Patterns of all paths that such a folder may hold.
-    """
-
-    what: str
-    mark: str | None
-    key: str | None
-    names: tuple
+    what: str  # in the words of a refusal
+    mark: str | None  # file that each folder of the kind has
+    key: str | None  # of the JSON object in that file
+    names: tuple  # patterns of all paths that such a folder may hold
 
     def is_marked(self, folder):
         """Whether a folder has the mark."""
@@ -73,24 +56,11 @@ def _is_junk(name):
     return any(fnmatch.fnmatchcase(name, junk) for junk in JUNK)
 
 
-def find_stranger(folder, names):
-    """First path below a folder that no pattern names; None if there is none."""
-    return next((path for path in list_paths(folder) if not any(_fits(path, name) for name in names)), None)
-
-
-def _fits(path, pattern):
-    """Whether a path fits a pattern part by part: ``*`` stands for no slash."""
-    parts, patterns = path.split("/"), pattern.split("/")
-    return len(parts) == len(patterns) and all(map(fnmatch.fnmatchcase, parts, patterns))
-
-
 def require_folders(path):
     """Raise BadUse if a file stands where ``path`` needs a folder above it."""
-    for folder in Path(path).absolute().parents:
-        if os.path.lexists(folder):
-            if not folder.is_dir():
-                raise BadUse(f"{path} cannot be made: {folder} is no folder")
-            break
+    folder = next(filter(os.path.lexists, Path(path).absolute().parents), None)  # none on a disk that is not there
+    if folder and not folder.is_dir():
+        raise BadUse(f"{path} cannot be made: {folder} is no folder")
 
 
 def require_ours(path, kind, is_whole=True):
@@ -104,21 +74,15 @@ def require_ours(path, kind, is_whole=True):
         return
     if not path.is_dir():
         raise BadUse(f"{path} is a file, and a folder is to be made there: move it away, or choose another name")
-    stranger = find_stranger(path, kind.names)
-    if stranger is None and is_whole and not kind.is_marked(path):
-        stranger = next(list_paths(path), None)
-    if stranger:
-        raise BadUse(f"{path} holds {stranger}, which is not of {kind.what}: move it away, or choose another folder")
+    is_known = not is_whole or kind.is_marked(path)
+    for name in list_paths(path):
+        patterns = [pattern for pattern in kind.names if pattern.count("/") == name.count("/")]
+        if not (is_known and any(map(PurePosixPath(name).match, patterns))):
+            raise BadUse(f"{path} holds {name}, which is not of {kind.what}: move it away, or choose another folder")
 
 
 def require_apart(folders):
-    """Raise BadUse if two folders are one or lie in one another, whatever links and spellings name them.
-
-    Parameters
-    ----------
-    folders : dict of str -> path
-        By what they are given for.
-    """
+    """Raise BadUse if two folders (path by what it is given for) are one or lie in one another, links followed."""
     for pair in itertools.permutations(folders.items(), 2):
         require_outside(*pair)
 
@@ -134,14 +98,10 @@ def require_outside(one, other):
 def is_within(inner, outer):
     """Whether a path is a folder or lies in it, whatever links and spellings name them."""
     inner, outer = Path(os.path.realpath(inner)), Path(os.path.realpath(outer))
-    return any(fold(str(path)) == fold(str(outer)) or _is_same(path, outer) for path in (inner, *inner.parents))
-
-
-def _is_same(path, other):
-    try:
-        return os.path.samefile(path, other)  # noqa: PTH121
-    except OSError:  # one of them is not there
-        return False
+    # Where neither is there, no disk can say whether it tells A from a: then they count as one.
+    is_there = os.path.exists(outer)  # noqa: PTH110 pathlib raises where one may not look
+    is_same = outer.samefile if is_there else lambda path: fold(str(path)) == fold(str(outer))
+    return any(is_same(path) for path in (inner, *inner.parents) if os.path.exists(path) == is_there)  # noqa: PTH110
 
 
 def beside(target, ending):
@@ -158,21 +118,8 @@ def beside(target, ending):
 def owned(target, wait=False):
     """Have what is made at ``target`` for this process alone; the lock ends with the process, however it ends.
 
-    Parameters
-    ----------
-    target : str or Path
-    wait : bool
-        Wait for another process that has it, instead of refusing.
-
-    Yields
-    ------
-    bool
-        Whether a process that died has left its lock, and so perhaps a work folder.
-
-    Raises
-    ------
-    CourseError
-        That names the process that has it.
+    Yields whether a process that died has left its lock, and so perhaps a work folder. Raises CourseError that names
+    the process which has it, or waits for that.
     """
     import filelock  # slow to import
 
@@ -216,30 +163,21 @@ def reading(folder):
     if not os.access(folder, os.W_OK):  # nobody may
         yield
         return
-    _list_readers(folder)
     with owned(Path(folder, f"{READER}{os.getpid()}")):
         yield
 
 
 def require_unread(folder):
-    """Raise CourseError that names a process which reads what lies in a folder, if there is one."""
-    for owner in _list_readers(folder):
-        raise CourseError(f"{folder} is being read by {owner}: wait for that, or choose another folder")
-
-
-def _list_readers(folder):
-    """Living readers; the locks of dead ones are removed."""
+    """Raise CourseError that names a process which reads what lies in a folder; locks of dead ones are removed."""
     import filelock
 
-    readers = []
     for path in Path(folder).glob(f".{READER}*.lock"):
-        lock = filelock.FileLock(path)
         try:
-            with lock.acquire(0):
+            with filelock.FileLock(path, timeout=0):
                 path.unlink(missing_ok=True)
         except filelock.Timeout:
-            readers.append(_read_owner(path) or "another process")
-    return readers
+            owner = _read_owner(path) or "another process"
+            raise CourseError(f"{folder} is being read by {owner}: wait for that, or choose another folder") from None
 
 
 def _read_owner(path):
@@ -260,57 +198,34 @@ def remove(path):
 def replace(source, target, kind=None):
     """Rename ``source`` to ``target``, in the place of what stood there; both on one file system.
 
-    A folder cannot be swapped in one step: the old one is set aside first, and
-    :func:`recover` puts it back if the run was killed between the two renames.
-
-    Parameters
-    ----------
-    source, target : str or Path
-    kind : Kind, optional
-        What may stand there; without it, the caller has looked.
-
-    Raises
-    ------
-    BadUse
-        If what is there is of another kind.
+    A folder cannot be swapped in one step: the old one is set aside first, and :func:`recover` puts it back if the
+    run was killed between the two renames. Raises BadUse if what stands there is not of this ``kind``; without one,
+    the caller has looked.
     """
-    source, target = Path(source), Path(target)
-    old = beside(target, "old")
+    source, target, old = Path(source), Path(target), beside(target, "old")
     if kind:
         require_ours(target, kind)
         require_ours(old, kind, is_whole=False)
-    if target.is_dir() and not any(target.iterdir()):
-        target.rmdir()
-    if target.is_dir():
+    if target.is_dir() and any(target.iterdir()):
         remove(old)
         target.rename(old)
         source.replace(target)
         remove(old)
     else:
+        if target.is_dir():
+            target.rmdir()
         source.replace(target)
 
 
 def recover(target, kind):
-    """Finish or undo what a killed run left beside ``target``, which is owned; return whether it holds something."""
-    target = Path(target)
-    old = beside(target, "old")
+    """Finish or undo what a killed run left beside ``target``, which is owned."""
+    target, old = Path(target), beside(target, "old")
     if old.exists():
         require_ours(old, kind, is_whole=False)
         if target.exists():
             remove(old)
         else:
             old.rename(target)
-    return target.exists()
-
-
-@contextlib.contextmanager
-def _naming(target):
-    """Have errors of the disk say what was being written: those of numpy and bcolz do not."""
-    try:
-        yield
-    except OSError as error:
-        error.filename = error.filename or str(target)
-        raise
 
 
 @contextlib.contextmanager
@@ -326,8 +241,10 @@ def work_folder(target):
         remove(partial)
         partial.mkdir(parents=True)
         try:
-            with _naming(target):
-                yield partial
+            yield partial
+        except OSError as error:  # those of numpy and bcolz do not say where
+            error.filename = error.filename or str(target)
+            raise
         finally:
             remove(partial)
 
@@ -354,7 +271,7 @@ def new_file(path):
     partial = beside(path, "partial")
     partial.unlink(missing_ok=True)
     try:
-        with _naming(path), open(partial, "xb") as file:
+        with open(partial, "xb") as file:
             yield file
         partial.replace(path)
     finally:
@@ -385,13 +302,7 @@ def write_json(path, content):
 
 
 def read_json(path):
-    """Content of a JSON file, or None where there is no such file.
-
-    Raises
-    ------
-    CourseError
-        If the file is there but is not JSON.
-    """
+    """Content of a JSON file, or None where there is no such file; CourseError if the file is there but is not JSON."""
     try:
         return json.loads(Path(path).read_text(encoding="utf-8", errors="surrogateescape"))
     except FileNotFoundError:
@@ -403,10 +314,7 @@ def read_json(path):
 def read_text(path):
     """Text that a person or another program wrote: UTF-8, with or without a mark that says so, any system's lines.
 
-    Raises
-    ------
-    CourseError
-        If the file is in another encoding.
+    Raises CourseError if the file is in another encoding.
     """
     try:
         if Path(path).exists() and not Path(path).is_file():  # a pipe would keep us waiting
@@ -417,8 +325,11 @@ def read_text(path):
 
 
 def require_space(folder, n_bytes):
-    """Raise CourseError unless the disk that holds ``folder`` has ``n_bytes`` free."""
-    folder = nearest_folder(folder)
+    """Raise CourseError unless the disk that holds ``folder``, or will, has ``n_bytes`` free."""
+    path = Path(folder).absolute()
+    folder = next(filter(os.path.isdir, (path, *path.parents)), None)
+    if not folder:
+        raise CourseError(f"{path}: there is no {path.anchor}: choose a folder on another disk")
     free = shutil.disk_usage(folder).free
     if free < n_bytes:
         raise CourseError(
@@ -427,40 +338,10 @@ def require_space(folder, n_bytes):
         )
 
 
-def map_files(function, paths):
-    """Results of ``function(path)`` for each path, in order.
-
-    One thread is fastest for files that the system has in memory. A disk that has to look
-    for them answers slowly, but several questions at a time: then a few threads ask.
-    """
-    batches = (paths[start : start + BATCH_FILES] for start in range(0, len(paths), BATCH_FILES))
-    for batch in batches:
-        start = time.perf_counter()
-        yield from [function(path) for path in batch]
-        if time.perf_counter() - start > SLOW_FILE * len(batch):
-            break
-    with ThreadPoolExecutor(READERS) as pool:
-        for results in pool.map(lambda batch: [function(path) for path in batch], batches):
-            yield from results
-
-
-def can_link(source, folder):
-    """Whether the file ``source`` can be hard linked into a folder: not where it is on another disk, or one without."""
-    probe = Path(folder) / ".link.partial"
-    try:
-        os.link(source, probe)
-    except OSError:
-        return False
-    probe.unlink()
-    return True
-
-
 def link_or_copy(source, target):
     """Hard link ``source`` at ``target``; a copy where the file system has no links."""
     try:
         os.link(source, target)
-    except FileExistsError:
-        raise
     except OSError:
         with open(source, "rb") as content, open(target, "xb") as copy:  # never over another, as a link
             shutil.copyfileobj(content, copy)

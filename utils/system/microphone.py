@@ -15,13 +15,7 @@ MOST_WAITING = 100  # blocks: ten seconds; a recogniser that falls further behin
 
 @contextlib.contextmanager
 def blocks():
-    """Endless int16 blocks of 100 ms at 16 kHz, of the system's default microphone.
-
-    Raises
-    ------
-    CourseError
-        If sounddevice or PortAudio is missing, or there is no microphone.
-    """
+    """Endless int16 blocks of 100 ms at 16 kHz, of the system's default microphone; CourseError if there is none."""
     sounddevice = _import()
     waiting = queue.Queue(MOST_WAITING)
 

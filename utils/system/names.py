@@ -26,14 +26,7 @@ def find_fault(name):
         return "has a slash in it"
     if _NOT_IN_WINDOWS.search(name):
         return "is a name that Windows cannot hold"
-    if is_too_long(name):
-        return "is too long a name"
-    return ""
-
-
-def is_too_long(name):
-    """Whether a file system might not take as long a name."""
-    return len(name.encode(errors="surrogateescape")) > MAX_BYTES
+    return "is too long a name" if len(name.encode(errors="surrogateescape")) > MAX_BYTES else ""
 
 
 def fold(name):

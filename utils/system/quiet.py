@@ -4,7 +4,6 @@
 that a person has for other work (``KERAS_BACKEND`` and its kin, ``~/.keras/keras.json``) do not count here.
 """
 
-import contextlib
 import os
 import tempfile
 
@@ -13,6 +12,7 @@ from utils.system.cli import hold_back_notes
 
 memory.keep_freed_memory()
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+os.environ.setdefault("TF_FORCE_GPU_ALLOW_GROWTH", "true")  # or the first notebook would take all of its memory
 for name in [name for name in os.environ if name.startswith("KERAS_")]:
     del os.environ[name]
 with hold_back_notes(), tempfile.TemporaryDirectory() as empty:
@@ -22,9 +22,6 @@ with hold_back_notes(), tempfile.TemporaryDirectory() as empty:
     import tensorflow as tf
 
     del os.environ["KERAS_HOME"]
-    for gpu in tf.config.list_physical_devices("GPU"):
-        with contextlib.suppress(RuntimeError):  # in use already
-            tf.config.experimental.set_memory_growth(gpu, True)  # or the first notebook would take all of it
     if "TF_CONFIG" not in os.environ:  # several workers have to be told of each other first
         tf.config.list_logical_devices()  # looks for GPUs now, while the notes are held back
 

@@ -1,6 +1,5 @@
 """What a board needs, as C files: a network in eight bits, its front end, golden pairs, sketches, a report."""
 
-import json
 import math
 import shutil
 from pathlib import Path
@@ -14,7 +13,7 @@ from utils.nets import micro, small, streaming
 from utils.nets.frames import FRAME_LENGTH, HOP_LENGTH, N_MELS
 from utils.system import files
 
-SAME = Path(__file__).with_name("board")  # C that is the same for all networks
+SAME = Path(__file__).with_name("board_files")  # C that is the same for all networks
 SKETCHES = {"arduino.ino": "arduino/arduino.ino", "esp_idf.cc": "esp_idf/main.cc"}
 GOLDEN = 16  # pairs
 
@@ -67,7 +66,7 @@ def write(folder, network, labels, n_mean, calibration, clip):
     files.write_bytes(folder / "network.tflite", content)
     files.write_bytes(folder / "front_end.tflite", front)
     files.write_text(folder / "labels.txt", "".join(f"{label}\n" for label in labels))
-    files.write_text(folder / "report.json", json.dumps(report, indent=1) + "\n")
+    files.write_json(folder / "report.json", report)
     files.write_text(folder / "model.h", _header(layout, labels, report))
     files.write_text(folder / "model.c", _source(layout, labels, content, front))
     files.write_text(folder / "golden.h", _golden(inputs, outputs))
