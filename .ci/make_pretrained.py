@@ -23,8 +23,14 @@ HOW = """
 `python .ci/make_pretrained.py runs/{logrun}`, on the recordings above. Weights are kept in 16 bits: with them the
 network answers {same:.2%} of the validation clips as before. `predict.py` and `app.py` take it where there is no run.
 `model_float.tflite` is the same network for browsers, front end included: the page runs it (`python app.py`).
+`embedding.tflite` and `embedding.npz` are for words that are taught (`python -m utils.enrol`): the convolutions are
+Google's speech embedding, Apache License 2.0 (Lin et al. 2020, arXiv:2002.01322); the rest is made by
+`.ci/make_embedding.py`.
 """
-KIND = runs.KIND._replace(names=(*runs.KIND.names, "README.md", trained.FLOAT, trained.QUIET))
+KEPT = (trained.EMBEDDING, trained.NEGATIVES)  # of .ci/make_embedding.py, whichever network is beside them
+KIND = runs.KIND._replace(
+    names=(*runs.KIND.names, "README.md", trained.FLOAT, trained.QUIET, *(path.name for path in KEPT))
+)
 ROOT = Path(__file__).parents[1]
 
 
@@ -39,6 +45,8 @@ def main(arguments=None):
     with files.new_folder(trained.PRETRAINED, KIND) as folder:
         for name in ("config.json", "labels.txt", "result.json"):
             shutil.copy(run / name, folder)
+        for path in KEPT:
+            shutil.copy(path, folder)
         saved.save_half(folder, model)
         # For browsers, of the same weights: where nothing was trained, nothing can be exported without TensorFlow.
         export.export(folder, "float").replace(folder / trained.FLOAT)

@@ -12,6 +12,7 @@ The last rows show that time is linear in the number of clips.
 
 import itertools
 import json
+import os
 import statistics
 import sys
 import time
@@ -101,7 +102,7 @@ def compute_limit(name, clips):
         for block in blocks:
             scipy.fft.rfft(block)
 
-    with ThreadPoolExecutor(features._count_threads()) as pool:
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
         list(pool.map(transform, range(-(-len(clips) // features.BATCH_CLIPS))))
 
 

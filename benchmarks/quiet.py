@@ -27,10 +27,10 @@ import scipy.stats
 
 from benchmarks import make_parser
 from benchmarks.streams import SNRS_DB, make_stream
-from utils import audio, corpus, datasets, evaluation, negatives, recogniser, stream, trained, voices
+from utils import audio, corpus, datasets, evaluation, negatives, recogniser, stream, trained
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.labels import SILENCE, UNKNOWN
-from utils.system import cli
+from utils.system import cli, espeak
 
 SEED = 1 + negatives.SEED
 MADE_CLIPS = 1000  # of each label
@@ -203,8 +203,8 @@ def speak(text, minutes, rng):
     """Sentences by the built-in voices, a few by each: int16 at 16 kHz."""
     import soxr
 
-    lines, speech, pieces, n_samples = text.strip().splitlines(), voices.Speech(), [], 0
-    speakers = itertools.cycle(voices.draw_speakers(FIRST_SPEAKER + 60)[FIRST_SPEAKER:])
+    lines, speech, pieces, n_samples = text.strip().splitlines(), espeak.Speech(), [], 0
+    speakers = itertools.cycle(espeak.draw_speakers(FIRST_SPEAKER + 60)[FIRST_SPEAKER:])
     while n_samples < minutes * 60 * SAMPLE_RATE:
         speaker = next(speakers)
         for index in rng.permutation(len(lines))[:5]:

@@ -4,17 +4,22 @@
 import { concatenate, makeWav } from "./sound.js";
 
 const NAME = "kept";
+const TAUGHT = "taught"; // recordings of words that are taught here
 export const ARCHIVE = "my_words.zip";
 const OTHER = "other"; // folder of what is no command
 
-function ask(mode, question) {
+function ask(mode, question, name = NAME) {
   return new Promise((resolve, reject) => {
-    const opening = indexedDB.open("spoken commands", 1);
-    opening.onupgradeneeded = () => opening.result.createObjectStore(NAME, { autoIncrement: true });
+    const opening = indexedDB.open("spoken commands", 2);
+    opening.onupgradeneeded = () => {
+      const there = opening.result.objectStoreNames;
+      for (const each of [NAME, TAUGHT].filter((each) => !there.contains(each)))
+        opening.result.createObjectStore(each, { autoIncrement: true });
+    };
     opening.onerror = () => reject(opening.error);
     opening.onsuccess = () => {
-      const transaction = opening.result.transaction(NAME, mode);
-      const request = question(transaction.objectStore(NAME));
+      const transaction = opening.result.transaction(name, mode);
+      const request = question(transaction.objectStore(name));
       transaction.oncomplete = () => {
         opening.result.close();
         resolve(request.result);
@@ -38,19 +43,37 @@ export const keep = (label, counts) => ask("readwrite", (store) => store.add({ l
 export const count = () => ask("readonly", (store) => store.count());
 export const forget = () => ask("readwrite", (store) => store.clear());
 
+// With the key of each: [{id, label, counts, ...}].
+async function list(name) {
+  let keys;
+  const clips = await ask(
+    "readonly",
+    (store) => {
+      keys = store.getAllKeys();
+      return store.getAll();
+    },
+    name,
+  );
+  return clips.map((clip, i) => ({ ...clip, id: keys.result[i] }));
+}
+
+export const listKept = () => list(NAME);
+export const listTaught = () => list(TAUGHT);
+export const addTaught = (label, counts) =>
+  ask("readwrite", (store) => store.add({ label, counts, speaker: speaker() }), TAUGHT);
+export const removeTaught = (id) => ask("readwrite", (store) => store.delete(id), TAUGHT);
+export const renameTaught = ({ id, ...clip }, label) => ask("readwrite", (store) => store.put({ ...clip, label }, id), TAUGHT);
+
 // All of them in a zip: right/1f00ab34_nohash_1.wav, ... The number is one that no other clip of this browser ever has,
 // also after they were forgotten.
 export async function pack() {
-  let keys;
-  const clips = await ask("readonly", (store) => {
-    keys = store.getAllKeys();
-    return store.getAll();
-  });
+  // The letter tells them from the others, so that no two have one name.
+  const taught = (await listTaught()).map((clip) => ({ ...clip, id: `t${clip.id}` }));
   return zip(
-    clips.map(({ label, counts, speaker }, i) => {
+    [...(await listKept()), ...taught].map(({ label, counts, speaker, id }) => {
       // Silence is cut from half a minute of a room or more: of a second, nothing would be learned.
       const folder = { unknown: OTHER, silence: OTHER }[label] ?? label;
-      return { name: `${folder}/${speaker}_nohash_${keys.result[i]}.wav`, content: new Uint8Array(makeWav(counts)) };
+      return { name: `${folder}/${speaker}_nohash_${id}.wav`, content: new Uint8Array(makeWav(counts)) };
     }),
   );
 }

@@ -6,6 +6,7 @@ import * as kept from "./kept.js";
 import { Listener } from "./listener.js";
 import * as microphone from "./microphone.js";
 import { concatenate, cutSecond, findRate, findWord, makeWav, mix, RATE, readWav, toCounts } from "./sound.js";
+import { Teach } from "./teach.js";
 
 const $ = (id) => document.getElementById(id);
 const FADES_S = 1.5; // after which the large word gives way to "listening"
@@ -16,6 +17,11 @@ const MAX_BYTES = 20e6;
 const LOG_LENGTH = 50;
 const LATE_S = 1; // behind which the page says so
 const SILENT_MS = 2000; // without a word of the worker's, after which the page says so
+const HINTS = {
+  live: "press the button, or the space bar, and speak",
+  word: "press the button and say one word",
+  teach: "type a word below, and record it five times",
+};
 const NAMES = { silence: "nothing", unknown: "not a command" };
 
 const percent = (p) => (p < 0.005 ? "under 1 %" : `${Math.round(100 * p)} %`);
@@ -57,7 +63,7 @@ function setState(title, hint) {
 
 function rest() {
   $("microphone").setAttribute("aria-pressed", "false");
-  $("microphone").querySelector("span").textContent = mode === "live" ? "Listen" : "Record one word";
+  $("microphone").querySelector("span").textContent = { live: "Listen", word: "Record one word", teach: "Record" }[mode];
   document.title = "Spoken commands";
   $("level").firstElementChild.style.width = "0";
   const fault = microphone.findFault();
@@ -65,7 +71,7 @@ function rest() {
   if (pending) return; // whose state is shown
   if (!info) setState("No network", "choose another one below");
   else if (fault) setState("No microphone", fault);
-  else setState("Ready", mode === "live" ? "press the button, or the space bar, and speak" : "press the button and say one word");
+  else setState("Ready", HINTS[mode]);
 }
 
 // What is served
@@ -115,6 +121,8 @@ async function load(folder) {
     await listener.ask("load", { url: new URL(`${folder}model.tflite`, location.href).href, info: next });
     info = next;
     info.folder = folder;
+    info.commands = info.labels.filter((label) => !(label in NAMES));
+    if ((await teach.clips().catch(() => [])).length) await teach.learn();
     option.textContent = option.dataset.name;
     complain("");
     show();
@@ -189,7 +197,14 @@ function showThreshold() {
 // Listening
 
 async function toggle() {
+  if (mode === "teach" && (source || teach.word)) return teach.end("Stopped.");
   if (source) return stop();
+  if (mode === "teach") return teach.begin($("teach_word").value);
+  if (isStale) await learnAnew();
+  return open();
+}
+
+async function open() {
   if ($("microphone").disabled) return;
   complain("");
   muteShown = "";
@@ -206,7 +221,7 @@ async function toggle() {
     if (mine === turn) {
       source = opened;
       history = { parts: [], first: 0, n: 0, at: 0 };
-      endpoint = mode === "word" ? new Endpoint() : null;
+      endpoint = { live: null, word: new Endpoint(), teach: idle }[mode];
       delays = [];
       picture = new LivePicture(picture.canvases, picture.labels, { still: still.matches });
       entries.forEach((entry) => (entry.done = true));
@@ -231,9 +246,12 @@ async function toggle() {
   $("microphone").setAttribute("aria-pressed", "true");
   $("microphone").querySelector("span").textContent = "Stop";
   document.title = "● listening · Spoken commands";
-  tellListening();
+  if (mode !== "teach") tellListening();
   $("word").textContent = "listening";
+  return true;
 }
+
+const idle = { push: () => null }; // while the page counts down
 
 const tellListening = () => setState("Listening", mode === "live" ? "say a word below, at your own pace" : "say one word");
 
@@ -460,6 +478,10 @@ async function hearOneWord(counts) {
   if (!found) return;
   endpoint = new Endpoint(); // what comes until the microphone is closed
   const counts_heard = soundBetween(found.start, found.end);
+  if (mode === "teach") {
+    endpoint = idle;
+    return teach.take(found.none ? null : counts_heard);
+  }
   const ended = clockOf(found.word_end);
   const stopped = stop();
   if (found.none) {
@@ -568,6 +590,8 @@ function play_(counts) {
 
 // What was wrong
 
+let isStale = false; // whether taught words have yet to learn from what was marked
+
 async function askWhat(clip, button) {
   const dialog = $("wrong");
   const labels = [...info.labels.filter((label) => !(label in NAMES)), "unknown", "silence"];
@@ -586,6 +610,7 @@ async function askWhat(clip, button) {
       await kept.keep(dialog.returnValue, clip);
       button.textContent = "kept";
       button.disabled = true;
+      isStale = true;
     } catch (error) {
       complain(`This browser keeps nothing (${error?.message ?? "private window?"}): the clip was not kept.`);
     }
@@ -594,10 +619,44 @@ async function askWhat(clip, button) {
   dialog.showModal();
 }
 
+const teach = new Teach({
+  ask: (job, details) => listener.ask(job, details),
+  commands: () => info?.commands ?? [],
+  onLearned(labels) {
+    isStale = false;
+    info.labels = labels;
+    show();
+  },
+  complain,
+  play: (counts) => play_(counts),
+  open,
+  close: stop,
+  setState,
+  announce,
+  showKept,
+  hear() {
+    history = { parts: [], first: 0, n: 0, at: 0 };
+    endpoint = new Endpoint();
+  },
+});
+
+// Before listening: what was marked as wrong since.
+async function learnAnew() {
+  isStale = false;
+  if (!(await teach.clips()).length) return;
+  $("microphone").disabled = true;
+  setState("Learning", "from what you marked as wrong");
+  await teach.learn();
+  $("microphone").disabled = false;
+}
+
 async function showKept() {
-  const n = await kept.count().catch(() => 0);
-  $("kept").hidden = !n;
-  $("kept").firstElementChild.textContent = `${n} ${n === 1 ? "clip" : "clips"} kept in this browser:`;
+  const [n, taught] = await Promise.all([kept.count().catch(() => 0), teach.clips().catch(() => [])]);
+  $("kept").hidden = !n && !taught.length;
+  $("kept_forget").hidden = !n; // what was taught is removed word by word
+  const of = (number) => `${number} ${number === 1 ? "clip" : "clips"}`;
+  const parts = [n && `${of(n)} kept`, taught.length && `${of(taught.length)} of taught words`];
+  $("kept").firstElementChild.textContent = `${parts.filter(Boolean).join(" and ")} in this browser:`;
 }
 
 function save(content, name) {
@@ -612,14 +671,18 @@ function save(content, name) {
 
 async function setMode(next) {
   if (next === mode) return;
+  if (mode === "teach" && teach.word) await teach.end("");
   await stop();
   mode = next;
   $("mode_live").setAttribute("aria-pressed", mode === "live");
   $("mode_word").setAttribute("aria-pressed", mode === "word");
+  $("mode_teach").setAttribute("aria-pressed", mode === "teach");
   $("live").hidden = $("heard").hidden = mode !== "live";
   $("one").hidden = mode !== "word";
+  $("teach").hidden = mode !== "teach";
+  if (mode === "teach") await teach.show();
   $("sure").hidden = mode !== "live"; // of live listening alone
-  for (const columns of document.querySelectorAll(".columns")) columns.classList.toggle("single", mode === "word");
+  for (const columns of document.querySelectorAll(".columns")) columns.classList.toggle("single", mode !== "live");
   rest();
   if (mode === "live") picture?.draw();
 }
@@ -627,6 +690,7 @@ async function setMode(next) {
 $("microphone").onclick = toggle;
 $("mode_live").onclick = () => setMode("live");
 $("mode_word").onclick = () => setMode("word");
+$("mode_teach").onclick = () => setMode("teach");
 $("problem").lastElementChild.onclick = () => complain("");
 $("model").onchange = () => choose($("model").value);
 $("threshold").oninput = () => {

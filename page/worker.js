@@ -1,7 +1,7 @@
 // The network's own thread: sound comes in, from the audio thread or from a file, and answers go to the page.
 // A classic worker, since the runtime calls importScripts; the page's own modules are imported as they are.
 
-const parts = Promise.all([import("./runtime/index.js"), import("./sound.js"), import("./decoder.js")]);
+const parts = Promise.all([import("./runtime/index.js"), import("./sound.js"), import("./decoder.js"), import("./taught.js")]);
 const NOTHING_S = 2; // of zeros alone, after which a microphone counts as muted
 const CLOCK_S = 5; // over which the latest sound is compared with the clock
 const LOST_S = 0.02; // what clocks that differ could never be apart after that time
@@ -9,10 +9,12 @@ const DRIFT = 5e-4; // by which the clocks of page and device may differ
 const AT_ONCE = 8; // windows between two messages to the page, when much sound waits
 
 let runtime, network, model, session;
+let embedding, negatives; // for words that are taught
+let taught = null; // {words, order} of those there are
+const placed = new Map(); // of each recording, where its copies lie
 const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
 
-async function loadNetwork({ url, info }) {
-  const [{ loadLiteRt, loadAndCompile }] = await parts;
+async function fetchBytes(url) {
   const response = await fetch(url).catch((error) => {
     throw Object.assign(error, { gone: true });
   });
@@ -20,7 +22,11 @@ async function loadNetwork({ url, info }) {
     const isText = response.headers.get("Content-Type")?.startsWith("text/plain");
     throw new Error(isText ? await response.text() : `${url}: status ${response.status}`);
   }
-  const bytes = new Uint8Array(await response.arrayBuffer());
+  return new Uint8Array(await response.arrayBuffer());
+}
+
+async function compile(bytes) {
+  const [{ loadLiteRt, loadAndCompile }] = await parts;
   if (!runtime) {
     const address = (name) => new URL(`runtime/${name}`, location.href).href;
     const printErr = (line) => /^(INFO|WARNING)/.test(line) || console.error(line);
@@ -31,18 +37,29 @@ async function loadNetwork({ url, info }) {
     runtime = loadLiteRt(address("litert_wasm_compat_internal.js"));
   }
   await runtime;
-  const compiled = await loadAndCompile(bytes, { accelerator: "wasm", cpuOptions: { numThreads: 1 } });
-  const { length } = await answer(new Float32Array(16000), compiled);
+  return loadAndCompile(bytes, { accelerator: "wasm", cpuOptions: { numThreads: 1 } });
+}
+
+async function loadNetwork({ url, info }) {
+  const compiled = await compile(await fetchBytes(url));
+  const { length } = await run(compiled, new Float32Array(16000));
   if (length !== info.labels.length) {
     compiled.delete();
     throw new Error(`${info.name} lists ${info.labels.length} labels, and its network has ${length}`);
   }
   network?.delete(); // the one before answers until this one can
-  [network, model] = [compiled, info];
+  [network, model, taught] = [compiled, { ...info, base_labels: info.labels }, null];
 }
 
 // Probabilities of a second.
-async function answer(waveform, by = network) {
+async function answer(waveform, before = null) {
+  const row = await run(network, waveform);
+  if (!taught) return row;
+  taught.said = before ?? taught.words.probabilities(await run(embedding, waveform));
+  return taught.combine(row, taught.said, taught.order);
+}
+
+async function run(by, waveform) {
   const { Tensor } = (await parts)[0];
   const input = new Tensor(waveform, [16000, 1]);
   const [output] = await by.run(input);
@@ -172,7 +189,10 @@ class Session {
       this.quiet_s = samples.every((x) => x === 0) ? this.quiet_s + samples.length / rate : 0;
       this.samples = sound.concatenate([this.samples, counts], Int16Array);
       while (this.samples.length >= sound.SECOND) {
-        const row = await answer(sound.toWaveform(this.samples.subarray(0, sound.SECOND)));
+        // Of taught words at every second step: what they rest on takes longer than the network, and 100 ms are enough.
+        this.is_second = !this.is_second && this.said;
+        const row = await answer(sound.toWaveform(this.samples.subarray(0, sound.SECOND)), this.is_second ? this.said : null);
+        this.said = taught?.said;
         this.samples = this.samples.slice(this.step);
         const step = this.decoder.decode(row);
         steps.push({ ...step, row, near: this.near.follow(step) });
@@ -222,6 +242,39 @@ const jobs = {
   async rule({ rule }) {
     Object.assign(model.rule, rule);
     return {};
+  },
+
+  // Words from their recordings: [{id, word, cut}], of which a word of null is none of them.
+  async teach({ recordings, alone, url }) {
+    const [, , , { Words, arrange, combine, findNear, makeCopies, readNegatives }] = await parts;
+    if (session) throw new Error("the microphone is still open");
+    if (!recordings.some(({ word }) => word)) {
+      taught = null;
+      model.labels = model.base_labels;
+      return { labels: model.labels, near: new Map() };
+    }
+    if (!embedding) {
+      negatives = JSON.parse(new TextDecoder().decode(await fetchBytes(`${url}embedding.json`)));
+      negatives.rows = readNegatives(negatives);
+      embedding = await compile(await fetchBytes(`${url}embedding.tflite`));
+    }
+    const by_word = new Map();
+    const others = [];
+    for (const { id, word, cut } of recordings) {
+      if (!placed.has(id)) {
+        const copies = [];
+        for (const waveform of makeCopies(cut, negatives)) copies.push(await run(embedding, waveform));
+        placed.set(id, copies);
+      }
+      if (!word) others.push(placed.get(id));
+      else by_word.set(word, [...(by_word.get(word) ?? []), placed.get(id)]);
+    }
+    const words = new Words(by_word, negatives.rows, others, negatives);
+    const order = arrange(model.base_labels, words.names, alone);
+    taught = { words, order, combine };
+    model.labels = order.labels;
+    const commands = order.labels.filter((label) => model.base_labels.includes(label));
+    return { labels: order.labels, near: findNear(by_word, negatives.rows, negatives.said, commands) };
   },
 
   // A whole recording: what its loudest second says.

@@ -21,7 +21,8 @@ SCRIPTS = sorted(ROOT.glob("*.py"))
 WITH_TENSORFLOW = re.compile(r"utils\.(datasets|models|training|runs|recogniser|export|nets\.\w+|system\.quiet)")
 LIGHT = [
     *("labels", "audio", "corpus", "sources", "voices", "splits", "leaks", "prepare", "store"),
-    *("features", "augment", "negatives", "models", "settings", "stream", "trained", "export", "web", "plots"),
+    *("features", "augment", "negatives", "models", "settings", "stream", "enrol", "trained", "export", "web"),
+    "plots",
 ]
 
 

@@ -15,7 +15,7 @@ from conftest import tree
 
 from utils import audio, corpus, voices
 from utils.labels import LABELS, OTHER_WORDS
-from utils.system.cli import CourseError
+from utils.system.cli import BadUse, CourseError
 
 
 def test_same_seed_same_bytes_on_any_number_of_processors(voices_raw, tmp_path, monkeypatch):
@@ -78,3 +78,15 @@ def test_ctrl_c_is_one_line_and_leaves_nothing(tmp_path):
     assert process.returncode == 130
     assert error.split() == ["voices.py:", "interrupted;", "run", "the", "same", "command", "again", "to", "go", "on"]
     assert not list(tmp_path.rglob("*.wav"))
+
+
+def test_typed_words_are_spoken_with_near_misses_that_are_none_of_them(tmp_path):
+    assert {"bights", "lughts", "light"} <= set(voices.near_misses("lights"))
+    assert "lights" not in voices.near_misses("lights")
+    assert voices.make_words(tmp_path / "raw", ("lights", "music"), n_speakers=10)
+    assert not voices.make_words(tmp_path / "raw", ("lights", "music"), n_speakers=10)  # they are there
+    folders = {path.name: len(list(path.iterdir())) for path in (tmp_path / "raw" / "train" / "audio").iterdir()}
+    assert folders["lights"] == folders["music"] == 10
+    assert set(folders) & set(voices.near_misses("lights"))
+    with pytest.raises(BadUse, match="something else"):
+        voices.make_words(tmp_path / "raw", ("lamp",), n_speakers=10)

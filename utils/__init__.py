@@ -28,12 +28,13 @@ Use
     recogniser  a trained model as a function from sound to probabilities
     doctor      whether a microphone is fit
     stream      words and their times in long sound
+    enrol       words of one's own from a few recordings
     evaluation  how good, and how sure
     export      small files, and the page as a folder
     web         what the page needs of a model
     plots       every figure
 
 What these rest on lies in ``nets`` (the networks themselves, and what they show of themselves) and in ``system``: what
-any command needs of the computer (files, archives, consoles, the microphone), who speaks (``speakers``), made sounds
-(``noises``).
+any command needs of the computer (files, archives, consoles, the microphone), who speaks (``speakers``), made speech
+and sounds (``espeak``, ``noises``), recordings that teach a word (``takes``).
 """

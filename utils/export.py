@@ -107,6 +107,10 @@ def open_sets(data, run, labels):
     """The sets of a store that has the labels of a run."""
     from utils import datasets  # imports TensorFlow
 
+    if trained.is_taught(run):
+        raise CourseError(
+            f"{run} has no data that eight bits could be calibrated on: --to float, onnx, saved_model, web"
+        )
     sets = datasets.open_store(data)
     datasets.require_labels(sets["train"], labels, run, "--path_to_data names arrays of the labels that it has learned")
     return sets
@@ -127,11 +131,10 @@ def _read_set(clip_set):
 
 def _convert(run, kind, path, clips, chosen_on):
     """In a process of its own."""
-    from utils import recogniser
     from utils.system.quiet import tf
 
     with files.owned(path):
-        model = recogniser.load(run).model
+        model = _open(run)
         if kind == "saved_model":
             return _save_model(model, path, tf)
         if kind == "micro":
@@ -147,6 +150,21 @@ def _convert(run, kind, path, clips, chosen_on):
             else:
                 content = _to_onnx(function) if kind == "onnx" else _to_litert(function, clips, tf)
         files.write_bytes(path, content)
+
+
+def _open(run):
+    """The network of a run as TensorFlow has it; taught words come with the one that hears the others."""
+    from utils import recogniser
+
+    model = recogniser.load(run).model
+    if not trained.is_taught(run):
+        return model
+    from utils.nets import speech_embedding
+
+    base = recogniser.load(model.base)
+    if base.labels != model.base_labels:
+        raise CourseError(f"{model.base} has other labels now than when the words were taught: teach one of them anew")
+    return speech_embedding.Together(base.model, model)
 
 
 def _save_model(model, path, tf):

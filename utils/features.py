@@ -120,13 +120,22 @@ def mel_groups():
 
 
 @cache
-def _long_mel_groups():
-    """Librosa's mel filters (Slaney 1998: linear to 1 kHz, then logarithmic; area 1), in groups."""
+def slaney_mel_weights(fmin_hz, fmax_hz, n_mels, n_fft):
+    """Librosa's mel filters (Slaney 1998: linear to 1 kHz, then logarithmic; area 1): (FFT bins, n_mels)."""
     step, log_step = 200 / 3, np.log(6.4) / 27  # hertz a mel below 1 kHz = 15 mel, factor a mel above
-    mels = np.linspace(0, 15 + np.log(SAMPLE_RATE / 2 / 1000) / log_step, LONG_MELS + 2)
+
+    def to_mel(hz):
+        return hz / step if hz < 1000 else 15 + np.log(hz / 1000) / log_step
+
+    mels = np.linspace(to_mel(fmin_hz), to_mel(fmax_hz), n_mels + 2)
     edges_hz = np.where(mels < 15, step * mels, 1000 * np.exp(log_step * (mels - 15)))
-    weights = _triangles(edges_hz, LONG_FFT) * (2 / (edges_hz[2:] - edges_hz[:-2])).astype(np.float32)
-    return _group(weights)
+    return _triangles(edges_hz, n_fft) * (2 / (edges_hz[2:] - edges_hz[:-2])).astype(np.float32)
+
+
+@cache
+def _long_mel_groups():
+    """The same of the course's mel spectrograms, up to half the rate, in groups."""
+    return _group(slaney_mel_weights(0, SAMPLE_RATE / 2, LONG_MELS, LONG_FFT))
 
 
 @cache

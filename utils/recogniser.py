@@ -7,15 +7,15 @@ from pathlib import Path
 import numpy as np
 
 from utils import audio, trained
-from utils.nets import exported
+from utils.nets import exported, taught
 from utils.system.cli import CourseError
 
 
 class Recogniser:
     """What recognises: waveforms to probabilities, and the ``labels`` these are of.
 
-    ``folder`` is the run, ``path`` the model in it, ``model`` what was read: saved.Network, exported.LiteFile or
-    live.StreamFile.
+    ``folder`` is the run, ``path`` the model in it, ``model`` what was read: saved.Network, taught.Taught,
+    exported.LiteFile or live.StreamFile.
     """
 
     def __init__(self, folder, path, labels, model):
@@ -68,6 +68,8 @@ def load(source=None, exported_first=False):
         raise trained.no_model(folder)
     if path.suffix == ".tflite":
         return Recogniser(folder, path, labels, exported.open_lite(path))
+    if path.name == trained.TAUGHT:
+        return Recogniser(folder, path, labels, taught.read(folder))
     try:
         from utils.nets import saved  # TensorFlow takes seconds to import
     except ModuleNotFoundError as error:

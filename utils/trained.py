@@ -9,8 +9,11 @@ RUNS = Path("runs")
 LATEST = RUNS / "latest"
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordings; see its README.md
 HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
+EMBEDDING = PRETRAINED / "embedding.tflite"  # where words lie, for those that are taught: utils.enrol
+NEGATIVES = PRETRAINED / "embedding.npz"  # its weights, and places of sounds that are no taught word
 QUIET = "quiet.json"  # in a model's folder: what benchmarks.quiet has measured of it, a list of rows
-MODELS = ("model.keras", "saved_model", HALF_WEIGHTS)
+TAUGHT = "taught.npz"  # in a folder of taught words: what hears them
+MODELS = ("model.keras", "saved_model", HALF_WEIGHTS, TAUGHT)
 FLOAT = "model_float.tflite"  # the same network for LiteRT: in pretrained/, and in export/ of a run
 # All files of a SavedModel.
 SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-*-of-*")
@@ -21,6 +24,12 @@ SURE = 0.45
 def find_model(folder):
     """The model in a run folder; None where there is none."""
     return next((Path(folder, name) for name in MODELS if Path(folder, name).exists()), None)
+
+
+def is_taught(folder):
+    """Whether the model of a run folder is one of taught words."""
+    path = find_model(folder)
+    return path is not None and path.name == TAUGHT
 
 
 def find_exported(folder):

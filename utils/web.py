@@ -13,6 +13,7 @@ from urllib.parse import quote, unquote
 
 from utils import stream, trained, voices
 from utils.labels import SILENCE, UNKNOWN
+from utils.nets import taught
 from utils.system import files
 from utils.system.cli import CourseError
 
@@ -37,13 +38,14 @@ TYPES = {
     ".wasm": "application/wasm",
     ".wav": "audio/wav",
 }
+TAUGHT = (trained.EMBEDDING.name, "embedding.json")  # what words are taught with, on the page
 MOST_EXAMPLES = 10
 OTHER_EXAMPLE = "marvin"  # a word that no network of the course has for a command
 KIND = files.Kind(
     "a page",
     "models.json",
     None,
-    (*PAGE_FILES, *RUNTIME, "models.json", "README.md", "models/*/*", "models/*/examples/*"),
+    (*PAGE_FILES, *RUNTIME, *TAUGHT, "models.json", "README.md", "models/*/*", "models/*/examples/*"),
 )
 HOW_TO_SERVE = """# A page that hears spoken commands
 
@@ -146,7 +148,7 @@ class Site:
 
     def paths(self):
         """Every address."""
-        yield from (*PAGE_FILES, *RUNTIME, "models.json")
+        yield from (*PAGE_FILES, *RUNTIME, *TAUGHT, "models.json")
         for entry in self._list():
             yield from (entry["folder"] + name for name in ("model.json", "model.tflite"))
             words = json.loads(self.read(entry["folder"] + "model.json"))["examples"]
@@ -158,6 +160,8 @@ class Site:
             return RUNTIME[path].read_bytes().replace(*RENAMED)
         if path in PAGE_FILES:
             return (PAGE / path).read_bytes()
+        if path in TAUGHT:
+            return trained.EMBEDDING.read_bytes() if path == trained.EMBEDDING.name else taught.describe()
         if path == "models.json":
             return json.dumps({"models": self._list(), "reads_sounds": self._reads_sounds}).encode()
         # Unquoted, as Python and browsers quote different letters.

@@ -1,0 +1,189 @@
+# ruff: noqa: F811
+"""Guards: a word is taught by a few recordings and heard; what teaches nothing is said in one line; page, export and
+Python hear alike."""
+
+import shutil
+import zipfile
+
+import numpy as np
+import pytest
+from conftest import PATIENCE, burst, check_refused
+from playwright.sync_api import expect
+from test_page import check_accessible, close, folder, microphone, open_page, playwright, url, write_at  # noqa: F401
+
+import predict
+from benchmarks import enrol as measured
+from utils import audio, enrol, export, recogniser, trained, voices
+from utils.labels import LABELS, SILENCE, UNKNOWN
+from utils.nets import taught
+from utils.system import cli, espeak, takes
+
+SPEAKER = espeak.draw_speakers(401)[-1]
+SAME = 0.02  # probabilities: the exported file has weights of 16 bits
+
+
+@pytest.fixture(scope="module")
+def spoken(tmp_path_factory):
+    """Folders of six recordings of two words by one built-in voice."""
+    place = tmp_path_factory.mktemp("spoken")
+    rng = np.random.default_rng(0)
+    for word in ("lights", "music"):
+        (place / word).mkdir()
+        for number, clip in enumerate(measured.say(espeak.Speech(), word, SPEAKER, 6, rng)):
+            audio.write_wav(place / word / f"{number}.wav", clip)
+    return place
+
+
+@pytest.fixture(scope="module")
+def lights(spoken, tmp_path_factory):
+    """A folder in which one word was taught by five of them."""
+    folder = tmp_path_factory.mktemp("taught") / "runs" / "taught"
+    teach(folder, "lights", *(spoken / "lights" / f"{number}.wav" for number in range(5)))
+    return folder
+
+
+def teach(folder, *arguments):
+    return cli.run(enrol.main, [*map(str, arguments), "--into", str(folder), "--model", str(trained.PRETRAINED)])
+
+
+def word(n_samples, at=4000, size=16_000):
+    samples = np.zeros(size, np.int16)
+    samples[at : at + n_samples] = burst(1, n_samples)
+    return samples
+
+
+@pytest.mark.parametrize(
+    ("samples", "reason"),
+    [
+        (np.zeros(16_000, np.int16), "only silence"),
+        (word(200), "a click, or silence"),
+        ((word(6000) / 200).astype(np.int16), "too quiet"),
+        (word(4000) + word(4000, at=24_000, size=32_000)[:16_000], None),
+        (np.concatenate([word(4000), word(4000)]), "two words are in it"),
+        (np.concatenate([burst(2, 30_000), np.zeros(8000, np.int16)]), "lasts 1.9 s"),
+    ],
+)
+def test_a_recording_that_teaches_nothing_is_told(samples, reason):
+    if reason is None:
+        assert abs(len(takes.cut_word(samples)) - 4000) <= 160
+        return
+    with pytest.raises(takes.ClipError, match=reason):
+        takes.cut_word(samples)
+
+
+def test_few_negatives_are_taken_for_a_word_and_its_copies_are():
+    rng = np.random.default_rng(0)
+    negatives, centre = rng.normal(size=(1000, 20)).astype(np.float32), 6 * np.eye(20)[0]
+    copies = [centre + rng.normal(size=(9, 20)) / 3 for _ in range(3)]
+    words = taught.learn({"lights": copies}, negatives)
+    assert np.mean(words.margins(negatives) > 0) <= 2 * taught.SHARE
+    assert np.all(words(np.concatenate(copies)).argmax(axis=1) == 0)
+
+
+def test_probabilities_of_both_add_up_to_one_and_alone_commands_are_unknown():
+    labels, matrix = taught.arrange(LABELS, ["lights"], alone=False)
+    assert labels == (*LABELS[:10], "lights", SILENCE, UNKNOWN)
+    assert np.all(matrix.sum(axis=1) == 1)
+    labels, matrix = taught.arrange(LABELS, ["lights"], alone=True)
+    assert labels == ("lights", SILENCE, UNKNOWN)
+    assert matrix[LABELS.index("go")].tolist() == [0, 0, 1]
+
+
+def test_a_taught_word_is_heard_beside_the_commands(lights, spoken, tmp_path, capsys):
+    yes = voices.make_examples(tmp_path, ("yes",))[0]
+    paths = [spoken / "lights" / "5.wav", spoken / "music" / "0.wav", yes]
+    assert cli.run(predict.main, ["--model", str(lights), "--json", *map(str, paths)]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert ['"label": "lights"' in line for line in said] == [True, False, False]
+    assert '"label": "yes"' in said[2]
+
+
+def test_words_are_added_renamed_listed_and_removed(lights, spoken, tmp_path, capsys):
+    folder = tmp_path / "taught"
+    shutil.copytree(lights, folder)
+    with zipfile.ZipFile(tmp_path / "my_words.zip", "w") as archive:  # as the page packs it
+        for number in range(3):
+            archive.write(spoken / "music" / f"{number}.wav", f"music/0badcafe_nohash_t{number}.wav")
+        archive.write(spoken / "music" / "4.wav", "other/0badcafe_nohash_1.wav")
+    assert teach(folder, "--page", tmp_path / "my_words.zip") == 0
+    assert "music: 3 recordings; left out one at a time" in capsys.readouterr().out
+    assert len(list((folder / "clips" / enrol.OTHERS).iterdir())) == 1
+    assert teach(folder, "--rename", "music", "Radio") == 0
+    assert teach(folder, "--remove", "lights") == 0
+    capsys.readouterr()
+    assert teach(folder, "--list") == 0
+    assert capsys.readouterr().out.startswith("Radio: 3 recordings")
+    assert trained.read_labels(folder) == [*LABELS[:10], "Radio", SILENCE, UNKNOWN]
+    assert teach(folder, "--remove", "radio") == 0
+    assert not folder.exists()
+
+
+def test_one_recording_twice_counts_once(lights, spoken, tmp_path, capsys):
+    folder = tmp_path / "taught"
+    shutil.copytree(lights, folder)
+    assert teach(folder, "lights", spoken / "lights" / "0.wav") == 1
+    error = capsys.readouterr().err
+    assert "the same recording as 1.wav" in error
+    assert "none of the recordings could be used" in error
+
+
+@pytest.mark.parametrize(
+    ("name", "line"),
+    [("Right", "is a command already"), ("a/b", "has a slash"), ("silence", "a label of its own"), ("con", "Windows")],
+)
+def test_names_that_cannot_be_taught_are_refused(name, line, spoken, tmp_path, capsys):
+    arguments = [name, str(spoken / "lights"), "--into", str(tmp_path / "taught"), "--model", str(trained.PRETRAINED)]
+    if line == "is a command already":
+        assert cli.run(enrol.main, arguments) == 2
+        assert line in capsys.readouterr().err
+    else:
+        check_refused(enrol.main, arguments, line, capsys)
+    assert not (tmp_path / "taught").exists()
+
+
+def test_a_word_near_to_another_is_said_with_a_figure(lights, spoken, tmp_path, capsys):
+    folder = tmp_path / "taught"
+    shutil.copytree(lights, folder)
+    assert teach(folder, "lamp", *(spoken / "lights" / f"{number}.wav" for number in (4, 5))) == 0
+    assert "% of the recordings of" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_an_exported_file_has_the_words_inside(lights, spoken):
+    clip = audio.to_waveform(audio.read_wav(spoken / "lights" / "5.wav"))[None]
+    before = recogniser.load(lights)(clip)
+    path = export.export(lights, "float")
+    np.testing.assert_allclose(export.open_exported(path)(clip), before, atol=SAME)
+    assert predict.load_recogniser(lights).path == path
+
+
+@pytest.mark.slow
+def test_the_page_teaches_a_word_and_hears_it_said_by_another_clip(url, playwright, spoken, tmp_path):
+    rng = np.random.default_rng(0)
+    clips = [audio.read_wav(spoken / "lights" / f"{number}.wav") for number in range(6)]
+    floor = 32768 * 10 ** (SPEAKER["noise_db"] / 20)
+    pieces = [part for clip in clips for part in (rng.normal(0, floor, 20_000).astype(np.int16), clip)]
+    wav = write_at(tmp_path / "said.wav", np.concatenate(pieces), 44_100)
+    with microphone(playwright, wav) as browser:
+        page = open_page(browser, url)
+        page.get_by_role("button", name="Teach").click()
+        for name, line in (("up", "is a command"), ("a/b", "name of a file")):
+            page.locator("#teach_word").fill(name)
+            page.locator("#teach_go").click()
+            expect(page.locator("#teach_problem")).to_contain_text(line)
+        page.locator("#teach_word").fill("lights")
+        page.locator("#teach_go").click()
+        expect(page.locator("#teach_done")).to_contain_text("was learned", timeout=3000 * PATIENCE)
+        expect(page.locator("#teach_words .take")).to_have_count(5)
+        check_accessible(page, "taught")
+        page.get_by_role("button", name="Live").click()
+        page.locator("#microphone").click()
+        expect(page.locator("#log .heard").nth(5)).to_be_visible(
+            timeout=3000 * PATIENCE
+        )  # of six clips one was not among the five
+        page.locator("#microphone").click()
+        expect(page.locator("#state")).to_have_text("Ready")
+        assert set(page.locator("#log .heard .what").all_inner_texts()) == {"lights"}
+        page.reload()  # it is kept
+        expect(page.locator("#tiles")).to_contain_text("lights")
+        close(page)
