@@ -191,8 +191,9 @@ def _to_micro(model, path, clips, chosen_on, labels):
     from utils.nets import microcontroller, small
 
     network, (words, said) = _network_of_keras(model), chosen_on
-    word = audio.to_waveform(np.concatenate([words[np.flatnonzero(said == label)[0]] for label in (0, 1)]))
-    frames = features.log_mel_frames(word[None])[0]
+    _, firsts = np.unique(said, return_index=True)
+    spoken = audio.to_waveform(words[firsts[:2]].reshape(1, -1))  # a clip of each of two labels
+    frames = features.log_mel_frames(spoken)[0]
     with files.new_folder(path, MICRO) as folder, hold_back_notes():
         mean = small.choose_mean(network, words, said)
         microcontroller.write(folder, network, labels, mean, features.log_mel(clips), frames)
