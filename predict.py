@@ -152,7 +152,14 @@ def read_rows(partial, key):
         return []
     if not first.startswith('{"model": '):
         raise BadUse(f"{partial} is in the way, which no submission has left there: move it away")
-    return [row for row in rows if row.endswith("\n")] if first == key else []
+    return list(itertools.takewhile(_is_row, rows)) if first == key else []
+
+
+def _is_row(line):
+    """Whether a line was written whole; after a power cut it may hold anything."""
+    with contextlib.suppress(ValueError):
+        return line.endswith("\n") and len(json.loads(line)) == 3
+    return False
 
 
 def check(path):
@@ -181,7 +188,7 @@ def hear_file(recogniser, path, form):
     seconds = n_samples / audio.SAMPLE_RATE
     if form == "text" and console.is_terminal():
         print("\n".join(draw_time(heard, seconds)))
-    print(f"{path}: {seconds:.1f} s heard, {len(heard)} words", file=sys.stderr)
+    print(cli.printable(f"{path}: {seconds:.1f} s heard, {len(heard)} words"), file=sys.stderr)
 
 
 def hear_microphone(recogniser, form):
@@ -270,8 +277,12 @@ def main(arguments=None):
             print("seconds,label,probability")
         return hear_file(recogniser, options.stream, form) if job == "stream" else hear_microphone(recogniser, form)
     if job == "submission":
-        with files.owned(options.submission):
-            unread = write_submission(options.submission, recogniser, paths)
+        try:
+            with files.owned(options.submission):
+                unread = write_submission(options.submission, recogniser, paths)
+        except OSError as error:  # that of a full disk does not say where
+            error.filename = error.filename or options.submission
+            raise
     else:
         unread = print_answers(recogniser, paths, options.said, form)
     if unread:

@@ -8,6 +8,7 @@
 Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhost:6006
 """
 
+import functools
 import sys
 import tempfile
 
@@ -105,6 +106,8 @@ class Keep(keras.callbacks.Callback):
     def __init__(self, run, cv_batches):
         super().__init__()
         self._run, self._cv_batches = run, cv_batches
+        # Keras's predict_on_batch answers once for each replica.
+        self._recognise = tf.function(lambda inputs: self.model(inputs, training=False))
 
     def on_epoch_begin(self, epoch, logs=None):
         """Where the count of steps goes on."""
@@ -121,10 +124,8 @@ class Keep(keras.callbacks.Callback):
         train, cv = ((logs[f"{of}loss"], logs[f"{of}accuracy"]) for of in ("", "val_"))
         weights = [(weight.path, weight) for weight in self.model.trainable_variables]
         rate = float(self.model.optimizer.learning_rate)
-        self._run.end_epoch(train, cv, rate, weights, self._confuse)
-
-    def _confuse(self):
-        return training.confuse(tf.function(lambda X: self.model(X, training=False)), self._cv_batches)
+        confuse = functools.partial(training.confuse, self._recognise, self._cv_batches)
+        self._run.end_epoch(train, cv, rate, weights, confuse)
 
 
 if __name__ == "__main__":

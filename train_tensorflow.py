@@ -59,6 +59,11 @@ class Trainer:
         self.optimizer.apply(tape.gradient(loss, self.network.trainable_variables))
         return tf.reduce_sum(losses), count_hits(y, logits), n_clips
 
+    @tf.function(reduce_retracing=True)
+    def recognise(self, X):
+        """Logits by the moving averages."""
+        return self.network(X)
+
     def evaluate(self, batches):
         """Loss and accuracy of a data set, by the moving averages."""
         return mean_of([self._evaluate_batch(X, y) for X, y in batches])
@@ -147,7 +152,7 @@ def train(settings, strategy, run, spare):
         if run:
             weights = [(name, weight) for name, weight in plain.name_variables(network) if weight.trainable]
             cv, rate = trainer.evaluate(cv_batches), float(optimizer.learning_rate)
-            run.end_epoch(mean_of(sums), cv, rate, weights, lambda: training.confuse(tf.function(network), cv_batches))
+            run.end_epoch(mean_of(sums), cv, rate, weights, lambda: training.confuse(trainer.recognise, cv_batches))
 
     if run:
         best = plain.make_network(settings.model, len(data.labels), settings.seed)

@@ -35,7 +35,7 @@ WORDS = ("down", "right", "no", "left")
 SNR_DB = (20, 10, 0)
 ORDER = ("raw", "main", "sample", *corpus.SETS)
 COLUMNS = 110  # of the terminals that are drawn
-COLOURS = {"31": "#ff6b6b", "32": "#69db7c", "33": "#ffd43b"}
+COLOURS = {"31": "#c92a2a", "32": "#2b8a3e", "33": "#a07000"}
 SAID = ("yes", "no", "up", "down", "left", "right", "go", "silence", "unknown")
 MAX_OPENED = 12  # folders in a folder that the tree opens
 
@@ -179,13 +179,13 @@ def watch(*command):
 
 def draw_terminal(lines):
     """Lines of a terminal, in the colours that they have."""
-    figure = plt.figure(figsize=(COLUMNS * 0.085, len(lines) * 0.2), facecolor="#16181d")
+    figure = plt.figure(figsize=(COLUMNS * 0.085, len(lines) * 0.2))
     ax = figure.add_axes((0.015, 0.02, 0.97, 0.96), xlim=(0, COLUMNS), ylim=(len(lines), 0))
     ax.axis("off")
     for row, line in enumerate(lines):
         column = 0
         for number, text in re.findall(r"(?:\033\[(\d+)m)?([^\033]+)(?:\033\[0m)?", line):
-            colour = COLOURS.get(number, "#e6e6e6")
+            colour = COLOURS.get(number, "#222222")
             for place, letter in enumerate(text, start=column):  # a letter a place, as on a terminal
                 ax.text(place, row + 0.5, letter, color=colour, family="monospace", fontsize=9, va="center")
             column += len(text)

@@ -174,13 +174,14 @@ def measure_voices_on_people(embedding, tests, truth, speakers):
             continue
         copies = [embedding(taught.make_copies(cut_word(clip))) for clip in clips]
         right = tell_apart_ours(copies, np.repeat(np.arange(len(HELD_OUT)), n_takes), tests) == truth
-        yield {
-            "row": "ten words told apart",
-            "material": f"{n_takes} made clips a word, {name}",
-            "value": float(right.mean()),
-            "interval": evaluation.accuracy_interval(right.astype(float), speakers),
-            "clips": len(truth),
-        }
+        yield make_row("ten words told apart", f"{n_takes} made clips a word, {name}", right, speakers)
+
+
+def make_row(row, material, right, speakers):
+    """A row of clips that were heard rightly or not (or how often), with the speaker of each."""
+    right = np.asarray(right, float)
+    interval = evaluation.accuracy_interval(right, speakers)
+    return {"row": row, "material": material, "value": right.mean().item(), "interval": interval, "clips": len(right)}
 
 
 def draw(owners, n_takes, rng):
@@ -200,13 +201,7 @@ def measure_apart(name, apart, pool, owners, tests, truth, speakers):
             ],
             axis=0,
         )
-        yield {
-            "row": "ten words told apart",
-            "material": f"{n_takes} recordings a word, {name}",
-            "value": float(right.mean()),
-            "interval": evaluation.accuracy_interval(right, speakers),
-            "clips": len(truth),
-        }
+        yield make_row("ten words told apart", f"{n_takes} recordings a word, {name}", right, speakers)
 
 
 def teach_one(word, copies, embedding):
@@ -228,13 +223,7 @@ def measure_one(pool, owners, tests, words, speakers, embedding):
                 heard[share].append((accepted, speakers[is_word]))
         for share, found in heard.items():
             right, who = (np.concatenate(parts) for parts in zip(*found))
-            yield {
-                "row": "one word accepted",
-                "material": f"{n_takes} recordings, {share:.0%} of other words",
-                "value": float(right.mean()),
-                "interval": evaluation.accuracy_interval(right.astype(float), who),
-                "clips": len(right),
-            }
+            yield make_row("one word accepted", f"{n_takes} recordings, {share:.0%} of other words", right, who)
 
 
 def measure_alarms(material, samples, model, pool, owners, embedding):

@@ -22,6 +22,7 @@ import contextlib
 import itertools
 import json
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -191,11 +192,11 @@ def content(folder):
     return {path: path.read_bytes() if path.is_file() else None for path in sorted(folder.rglob("*"))}
 
 
-def refused(process, folder, before, words):
+def refused(process, folder, before, pattern):
     """Wait for a job that cannot be done: why it was not refused as it should be, or None."""
     _, error = process.communicate()
     lines = [line for line in error.splitlines() if "pretrained/" not in line]  # which network answers
-    if process.returncode != 1 or len(lines) != 1 or not all(word in lines[0] for word in words):
+    if process.returncode != 1 or len(lines) != 1 or str(folder) not in lines[0] or not re.search(pattern, lines[0]):
         return f"ended with {process.returncode}: {error.strip()[-500:]}"
     if lost := before.items() - content(folder).items():
         return f"not as it was before: {min(lost)[0].relative_to(folder)}"
@@ -216,7 +217,7 @@ def find_full(job, folder, n_bytes, rng, remount):
     """Run it where there is room for a share of what it writes."""
     before = content(folder)
     remount(f"size={count_used(folder) + int(rng.uniform(0, n_bytes))}")
-    reason = refused(job.run(folder), folder, before, [str(folder), "MB are needed"])
+    reason = refused(job.run(folder), folder, before, "MB are needed|no space left")
     remount(f"size={ROOM}")
     return reason
 
@@ -232,7 +233,7 @@ def fill(job, folder, n_bytes, rng, remount):
     with contextlib.suppress(OSError), open(filler, "wb", buffering=0) as file:
         while True:
             file.write(bytes(1 << 16))
-    reason = refused(process, folder, {}, [str(folder), "the disk is full", "--resume"])
+    reason = refused(process, folder, {}, "the disk is full.*--resume")
     filler.unlink()
     return reason
 
@@ -241,7 +242,7 @@ def lock(job, folder, n_bytes, rng, remount):
     """Run it where it may not write."""
     before = content(folder)
     subprocess.run(["chmod", "-R", "a-w", str(folder)], check=True)
-    reason = refused(job.run(folder), folder, before, ["no permission for"])
+    reason = refused(job.run(folder), folder, before, "no permission for")
     subprocess.run(["chmod", "-R", "u+w", str(folder)], check=True)
     return reason
 
@@ -250,7 +251,7 @@ def make_read_only(job, folder, n_bytes, rng, remount):
     """Run it on a disk that is mounted read-only."""
     before = content(folder)
     remount("ro")
-    reason = refused(job.run(folder), folder, before, ["no permission for"])
+    reason = refused(job.run(folder), folder, before, "no permission for")
     remount("rw")
     return reason
 

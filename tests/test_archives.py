@@ -507,3 +507,16 @@ def test_a_disk_that_fills_up_is_not_a_damaged_archive(tmp_path, monkeypatch, su
 )
 def test_an_archive_is_known_by_its_name(tmp_path, name, expected):
     assert archives.is_archive(tmp_path / name) is expected
+
+
+@pytest.mark.parametrize("suffix", [".tar", ".tar.gz"])
+@pytest.mark.parametrize("kind", [tarfile.XHDTYPE, tarfile.GNUTYPE_LONGNAME])
+def test_a_tar_with_a_header_of_megabytes_is_refused_before_it_is_read(tmp_path, suffix, kind):
+    header = tarfile.TarInfo("long")
+    header.type, header.size = kind, 64 * MB
+    first = tarfile.TarInfo("first").tobuf()
+    content = first + header.tobuf(tarfile.GNU_FORMAT) + bytes(64 * MB) + tarfile.TarInfo("x").tobuf() + bytes(1024)
+    path = tmp_path / f"box{suffix}"
+    path.write_bytes(gzip.compress(content, 1) if suffix.endswith("gz") else content)
+    with pytest.raises(archives.Damaged, match="a header is too long"):
+        archives.extract(path, tmp_path / "out")

@@ -118,6 +118,18 @@ def test_words_are_added_renamed_listed_and_removed(lights, spoken, tmp_path, ca
     assert not folder.exists()
 
 
+def test_what_somebody_keeps_beside_the_exports_is_not_removed(lights, spoken, tmp_path, capsys):
+    folder = shutil.copytree(lights, tmp_path / "runs" / "taught")
+    for place in ("export/mine.txt", "export/web/mine/too.txt"):
+        path = folder / place
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("mine", encoding="utf-8")
+        assert teach(folder, "music", spoken / "music") == 2
+        assert f"holds {place}, which is not of taught words" in capsys.readouterr().err
+        assert path.read_text(encoding="utf-8") == "mine"
+        path.unlink()
+
+
 def test_one_recording_twice_counts_once(lights, spoken, tmp_path, capsys):
     folder = tmp_path / "taught"
     shutil.copytree(lights, folder)

@@ -215,10 +215,10 @@ def test_servers_of_the_makefile_listen_on_this_computer_alone(tmp_path):
     for target in ("tensorboard", "lab", "app"):
         make = ["make", "--no-print-directory", "-n", *made, target]
         lines = subprocess.run(make, cwd=ROOT, capture_output=True, text=True, check=True)
-        _, *command = shlex.split(lines.stdout.splitlines()[-1])
+        _, command = re.split(r"[.]venv/bin/python ", lines.stdout.replace("\\\n", " "))
         (port,) = free_ports(1)
         log = open(tmp_path / f"{target}.txt", "wb")  # noqa: SIM115 as long as the server runs
-        command = [sys.executable, *command, f"--port={port}"]
+        command = [sys.executable, *shlex.split(command), f"--port={port}"]
         if target == "lab" and os.getuid() == 0:  # as in a container
             command.append("--allow-root")
         environment = {**os.environ, "JUPYTER_CONFIG_DIR": str(tmp_path), "BROWSER": "true"}

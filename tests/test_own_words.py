@@ -313,12 +313,35 @@ def test_channels_that_cancel_are_one_channel_and_it_is_said_once(mine, tmp_path
 
 def test_an_empty_folder_for_the_voices_is_no_recordings(tmp_path, monkeypatch):
     (tmp_path / "raw").mkdir()
-    monkeypatch.setattr(voices, "_speak", lambda *_: pytest.fail("speaking"))
+    monkeypatch.setattr(voices, "speak", lambda *_: pytest.fail("speaking"))
     with pytest.raises(pytest.fail.Exception, match="speaking"):
         voices.make_voices(tmp_path / "raw", n_speakers=3, n_test_clips=12)
     (tmp_path / "raw" / "mine.txt").write_text("mine")
     with pytest.raises(CourseError, match="already holds recordings"):
         voices.make_voices(tmp_path / "raw", n_speakers=3, n_test_clips=12)
+
+
+def test_people_who_say_one_word_most_of_the_time_are_no_words(tmp_path):
+    raw = make_own(tmp_path / "mine", people=("anna", "ben", "carl"))
+    for word, person in (("lights", "anna"), ("music", "ben")):
+        for take in range(100, 140):
+            audio.write_wav(raw / word / f"{person}_{take}.wav", burst(hash((word, take)) % 10_000, 4000))
+    (raw / "anna").mkdir()
+    audio.write_wav(raw / "anna" / "anna_0.wav", burst(77, 4000))  # who says her name, once
+    assert run(raw).made
+
+
+def test_a_name_that_is_too_long_is_passed_over(mine):
+    long = mine / "lights" / f"anna_{'x' * 230}.wav"
+    audio.write_wav(long, burst(5, 4000))
+    assert dict(run(mine).skipped) == {f"lights/{long.name}": f"anna_nohash_{'x' * 230}.wav would be too long a name"}
+
+
+def test_a_split_whose_list_of_what_was_passed_over_is_lost_is_made_anew(mine, tmp_path):
+    assert run(mine).made
+    (tmp_path / "main" / "skipped.csv").unlink()
+    assert run(mine).made
+    assert not run(mine).made
 
 
 def names_of(speakers, n_clips):

@@ -1,6 +1,8 @@
 """Guards: every clip gets one answer, in the order asked for, also one that cannot be read, also after a kill."""
 
 import csv
+import errno
+import io
 import json
 import os
 import re
@@ -290,3 +292,23 @@ def test_bad_calls_are_one_line(folder, capsys, arguments, status, line):
 )
 def test_bad_use_is_one_line(arguments, line, capsys):
     check_refused(predict.main, arguments, line, capsys)
+
+
+def test_a_row_that_a_power_cut_left_is_written_again(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    key = '{"model": "x"}\n'
+    whole = '["a.wav", "yes", null]\n'
+    (tmp_path / "rows").write_text(key + whole + "\0\0\n" + whole, encoding="utf-8")
+    assert predict.read_rows(tmp_path / "rows", key) == [whole]
+
+
+def test_a_file_that_opens_and_cannot_be_read_is_named(tmp_path, monkeypatch):
+    audio.write_wav(tmp_path / "a.wav", np.zeros(16000, np.int16))
+
+    class Failing(io.BytesIO):
+        def read(self, *size):
+            raise OSError(errno.EIO, "Input/output error")
+
+    monkeypatch.setattr("builtins.open", lambda *_, **__: Failing())
+    with pytest.raises(audio.WavError, match="cannot be read"):
+        audio.read_loudest_second(tmp_path / "a.wav")

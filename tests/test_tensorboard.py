@@ -96,8 +96,9 @@ def test_scalars_of_both_runs_lie_side_by_side(page, url, photograph):
         card = page.locator("card-view:visible", has=page.locator(f'[title="{tag}"]')).first
         for run in ("keras/train", "keras/validation", "tensorflow/train", "tensorflow/validation"):
             expect(card.locator("tb-data-table-content-row", has_text=run)).to_have_text(re.compile(r"\d"))
-    page.set_viewport_size(WINDOW)
+    page.set_viewport_size({**WINDOW, "height": 680})
     photograph("tensorboard_metrics")
+    page.set_viewport_size(WINDOW)
 
 
 def test_runs_are_compared_by_settings_and_test_accuracy(page, url, photograph):
@@ -107,7 +108,9 @@ def test_runs_are_compared_by_settings_and_test_accuracy(page, url, photograph):
     expect(table).to_contain_text("test_accuracy")
     for text in ("keras", "tensorflow", "learning_rate", "batch_size"):
         expect(table).to_contain_text(text)
+    page.set_viewport_size({"width": 1700, "height": 620})
     photograph("tensorboard_hparams")
+    page.set_viewport_size(WINDOW)
 
 
 def test_a_card_says_by_which_command_a_run_was_made(page, url):

@@ -52,8 +52,7 @@ def read_wav(path, max_samples=None):
     WavError
         With the reason, if the file is empty, cut short, of another format or no wav at all.
     """
-    file, size = _open(path)
-    with file:
+    with _open(path) as (file, size):
         clip = file.read(44 + 2 * CLIP_SAMPLES)
     # The header of a clip of the challenge is known: without this, to prepare them takes a tenth longer.
     if len(clip) == size > 44 and size % 2 == 0 and clip[:44] == _make_header(size - 44, SAMPLE_RATE):
@@ -89,8 +88,7 @@ def read_blocks(path, cancelled=None, plain=False):
 
     If ``plain``, all but a 16 kHz, 16-bit, mono PCM wav is an OtherFormatError.
     """
-    file, size = _open(path)
-    with file:
+    with _open(path) as (file, size):
         try:
             sound = _open_wave(file, size)
         except OtherFormatError:
@@ -103,15 +101,17 @@ def read_blocks(path, cancelled=None, plain=False):
     yield from _read_with_soundfile(path, cancelled, plain)
 
 
+@contextlib.contextmanager
 def _open(path):
     """A regular file and its size; anything else, such as a pipe that would keep us waiting, is a WavError."""
     try:
         state = Path(path).stat()
         if not stat.S_ISREG(state.st_mode):
             raise WavError("not a file")
-        return open(path, "rb"), state.st_size
-    except OSError as error:
-        raise WavError(f"cannot be opened ({error.strerror})") from error
+        with open(path, "rb") as file:
+            yield file, state.st_size
+    except OSError as error:  # as it is opened, or read
+        raise WavError(f"cannot be read ({error.strerror})") from error
 
 
 def _open_wave(file, size):

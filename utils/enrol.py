@@ -41,7 +41,7 @@ KIND = files.Kind(
         taught.BASE,
         trained.TAUGHT,
         "clips/*/*.wav",
-        *("export" + "/*" * depth for depth in range(1, 6)),
+        *(f"export/{name}" for name in web.EXPORTED),
     ),
 )
 OTHERS = "_none_of_them_"  # folder of clips that were taken for a word and were none

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import scipy.fft
+import scipy  # its Fourier transforms are slow to import, and come with the first of them
 from threadpoolctl import threadpool_limits
 
 from utils import audio, store

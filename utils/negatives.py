@@ -10,7 +10,8 @@ import numpy as np
 from utils import audio, features, store
 from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.labels import SILENCE, UNKNOWN
-from utils.nets.frames import HOP_LENGTH, N_FRAMES, N_MELS
+from utils.nets.frames import N_FRAMES, N_MELS
+from utils.stream import find_word
 from utils.system import cli, files, noises
 from utils.system.noises import colour, in_noise, loudness, unit
 
@@ -60,9 +61,8 @@ def smeared(rng, clips):
 def _word(rng, clips):
     """What is said in one of the clips, at one level."""
     waveform = _draw(rng, clips)
-    blocks = np.square(waveform).reshape(-1, HOP_LENGTH).mean(1)
-    loud = np.flatnonzero(blocks >= blocks.max() * 10**-2.5)
-    return unit(waveform[loud[0] * HOP_LENGTH : (loud[-1] + 1) * HOP_LENGTH])
+    first, last = find_word(waveform)
+    return unit(waveform[first:last])
 
 
 def _part(word, first, last, fade=80):

@@ -94,10 +94,17 @@ def _write(group, name, folder, settings):
     ):
         for start in range(0, len(group), BATCH_CLIPS):
             batch = group[start : start + BATCH_CLIPS]
-            rows = np.stack([audio.loudest_second(audio.read_wav(clip.path)) for clip in batch])
+            rows = np.stack([_read(clip.path) for clip in batch])
             writer.append(rows, names[start : start + BATCH_CLIPS])
             bar.update(len(batch))
     return len(group)
+
+
+def _read(path):
+    try:
+        return audio.loudest_second(audio.read_wav(path))
+    except audio.WavError as reason:  # it was whole when it was split
+        raise cli.CourseError(f"{path}: {reason}: remove {path.parents[2]}, and run again") from reason
 
 
 def prepare(raw="data/raw", main="data/main", sample="data/sample", **rules):

@@ -34,9 +34,8 @@ KIND = files.Kind(
         # Of earlier versions.
         *(f"{place}/{name}" for place in ("best", "last") for name in ("checkpoint", "ckpt-*", "*.weights.h5")),
         "last/checkpoint.json",
-        *("export/README.md", "export/model_float.tflite", "export/model_int8.tflite", "export/model.onnx"),
-        *(f"export/web/{name}" for name in web.KIND.names),
-        *(f"{place}/{name}" for place in ("saved_model", "export/saved_model") for name in trained.SAVED_MODEL),
+        *(f"saved_model/{name}" for name in trained.SAVED_MODEL),
+        *(f"export/{name}" for name in web.EXPORTED),
     ),
 )
 CURVES = files.Kind("the curves of a run", None, None, board.FILES)
@@ -60,7 +59,7 @@ class Run:
 
     Attributes
     ----------
-    final, work, board : Path
+    final, work, curves : Path
         The run when it has ended, until then, and its curves for TensorBoard.
     epoch, step, seconds : int, int, float
         How far it has come.
@@ -215,7 +214,8 @@ class Run:
         except (OSError, tf.errors.OpError) as error:
             if not any(os.strerror(number) in str(error) for number in NO_SPACE):
                 raise
-            raise CourseError(f"{self.work}: the disk is full: free some space, then go on with --resume") from error
+            place = self.work.absolute()
+            raise CourseError(f"{place}: the disk is full: free some space, then go on with --resume") from error
 
     def load_best(self, variables):
         """Set the variables of a network of this kind to those of the best epoch."""

@@ -102,7 +102,8 @@ def parse_bool(text):
     raise argparse.ArgumentTypeError(f"{text!r} is neither True nor False")
 
 
-def _run_name(text):
+def run_name(text):
+    """Argument type: a name that a folder may have."""
     fault = find_fault(text)
     if fault or text.startswith("."):
         raise argparse.ArgumentTypeError(f"{text!r} {fault or 'would be a hidden folder'}")
@@ -172,7 +173,7 @@ class Settings:
         metavar="RUN",
     )
     logdir: str = _flag("folder of TensorBoard logs", cli.path_text, "tf_logs")
-    logrun: str = _flag("name of the run: runs/LOGRUN and LOGDIR/LOGRUN", _run_name, "latest")
+    logrun: str = _flag("name of the run: runs/LOGRUN and LOGDIR/LOGRUN", run_name, "latest")
     strategy: str = _flag(
         "where to train: auto (all GPUs, or the workers that TF_CONFIG names), one_device, mirrored (the devices of "
         "this machine), multi_worker (train_tensorflow.py alone)",

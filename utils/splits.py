@@ -17,7 +17,7 @@ from utils.labels import KEYWORDS, SILENCE, UNKNOWN, label_of, with_extras
 from utils.leaks import SILENCE_GAP
 from utils.system import files
 from utils.system.cli import BadUse, CourseError, progress
-from utils.system.names import compose, fold
+from utils.system.names import compose, fold, is_too_long
 from utils.system.speakers import deal
 
 SAMPLE_SIZE = {"train": 20, "cv": 5, "test": 5}  # clips a label
@@ -69,7 +69,8 @@ def split(raw="data/raw", main="data/main", sample="data/sample", keywords=KEYWO
     labels = with_extras(keywords)
     inputs = _describe_inputs(raw, f"{VERSION} {SEED} {','.join(keywords)} {speakers} {resample}")
     note = _read_note(main)
-    if note.get("inputs") == inputs and note["trees"] == [_describe_tree(f, labels) for f in (main, sample)]:
+    is_known = note.get("inputs") == inputs and (main / "skipped.csv").is_file()
+    if is_known and note["trees"] == [_describe_tree(f, labels) for f in (main, sample)]:
         with open(main / "skipped.csv", encoding="utf-8", errors="surrogateescape", newline="") as file:
             skipped = [tuple(row) for row in csv.reader(file)][1:]
         return Split(labels, corpus.count_clips(main, labels), skipped, note["warnings"], made=False)
@@ -144,10 +145,7 @@ def _describe_inputs(raw, rules):
     recordings, lines = corpus.find_recordings(raw), [rules]
     for word, name in corpus.list_recordings(recordings):
         path = recordings / word / name
-        try:
-            state = path.stat()
-        except OSError:
-            state = path.lstat()  # a link that leads nowhere, which is passed over later
+        state = path.stat() if path.exists() else path.lstat()  # a link that leads nowhere is passed over later
         lines.append(f"{word}/{name} {state.st_size} {state.st_mtime_ns}")
     for name in LISTS.values():
         path = corpus.list_folder(recordings) / name
@@ -207,6 +205,8 @@ def _plan(raw, keywords, speakers, listener):
         place = name, label, fold(file_name)
         if digest is not None and first_set != name:
             skipped.append((f"{word}/{wav}", f"the same audio as {first} in {first_set}"))
+        elif is_too_long(file_name):
+            skipped.append((f"{word}/{wav}", f"{file_name} would be too long a name"))
         elif place in places:
             skipped.append((f"{word}/{wav}", f"another file is already named {file_name}"))
         else:
@@ -229,7 +229,7 @@ def _explain(skipped, folder=""):
 def _check_folders(listed, recordings):
     """Refuse folders that are meant for background noise and have another name: they would be learned as a word."""
     for word in dict.fromkeys(word for word, _ in listed):
-        if "".join(filter(str.isalpha, fold(word))) in (SILENCE, "backgroundnoise"):
+        if (letters := "".join(filter(str.isalpha, fold(word)))) == SILENCE or letters.startswith("backgroundnoise"):
             raise CourseError(
                 f"{recordings / word} is no word: silence is cut from recordings of half a minute or more, of a room "
                 f"in which nobody speaks, in {recordings / NOISE_FOLDER}; move the folder away"

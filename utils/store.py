@@ -11,18 +11,12 @@ import itertools
 import json
 from pathlib import Path
 
-import bcolz
 import numpy as np
 
 from utils.system import files
 from utils.system.cli import CourseError
 
 CHUNK_ROWS = 64
-# 1.6 times smaller than raw int16 speech. Level 3 would save 2 % more and read back up to a fifth faster, but
-# writes at two thirds of the speed.
-COMPRESSION = bcolz.cparams(cname="zstd", clevel=1, shuffle=bcolz.BITSHUFFLE)
-# Float32 features would be only a fifth smaller, and take seven times as long to read.
-NO_COMPRESSION = bcolz.cparams(clevel=0)
 KIND = files.Kind(
     "an array",
     "manifest.json",
@@ -59,6 +53,14 @@ class ArrayWriter:
 
     @contextlib.contextmanager
     def _write(self):
+        import bcolz  # slow to import, with pandas
+
+        if self._dtype.kind == "f":  # features would be only a fifth smaller, and take seven times as long to read
+            compression = bcolz.cparams(clevel=0)
+        else:
+            # 1.6 times smaller than raw int16 speech. Level 3 would save 2 % more and read back up to a fifth faster,
+            # but writes at two thirds of the speed.
+            compression = bcolz.cparams(cname="zstd", clevel=1, shuffle=bcolz.BITSHUFFLE)
         with contextlib.ExitStack() as stack:
             # Threads write the blocks of a chunk in the order in which they end: one gives the same bytes each time.
             stack.callback(bcolz.set_nthreads, bcolz.set_nthreads(1))
@@ -68,7 +70,7 @@ class ArrayWriter:
                 rootdir=str(folder),
                 mode="w",
                 chunklen=CHUNK_ROWS,
-                cparams=NO_COMPRESSION if self._dtype.kind == "f" else COMPRESSION,
+                cparams=compression,
             )
             yield self
             self._array.flush()
@@ -119,6 +121,8 @@ class StoredArray:
     """
 
     def __init__(self, path, layout, names=(), settings=None, hashes=None):
+        import bcolz
+
         self.path, self.names, self.settings = path, list(names), settings or {}
         self.shape, self.dtype, self._chunk_rows = layout
         self._hashes, self._checked = hashes, set()

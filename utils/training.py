@@ -233,11 +233,10 @@ def worst_clips(clip_set, logits):
     wrong = np.flatnonzero(said != heard)
     worst = wrong[np.argsort(-losses[wrong], kind="stable")][:WORST_CLIPS]
     kept = np.sort(worst)
-    rows = [rows for rows, _ in clip_set.only(np.isin(np.arange(len(said)), kept)).blocks()]
-    labels = clip_set.label_order
+    rows = [row for block, _ in clip_set.only(np.isin(np.arange(len(said)), kept)).blocks() for row in block]
+    samples, labels = dict(zip(kept, rows)), clip_set.label_order
     for place, index in enumerate(worst, start=1):
-        samples = np.concatenate(rows)[np.searchsorted(kept, index)]
-        yield f"{place:02d} {labels[said[index]]}, heard {labels[heard[index]]}", samples
+        yield f"{place:02d} {labels[said[index]]}, heard {labels[heard[index]]}", samples[index]
 
 
 def test(settings, model, data, run, predict):

@@ -17,6 +17,7 @@ import numpy as np
 
 from utils import audio, sources
 from utils.labels import KEYWORDS, LABELS, OTHER_WORDS, SILENCE, label_of, parse_keywords
+from utils.settings import run_name
 from utils.system import cli, files
 from utils.system.cli import BadUse, CourseError
 from utils.system.espeak import NAME, PEAK, SEED, draw_speakers, speak, speak_block
@@ -242,7 +243,7 @@ def main(arguments=None):
         metavar="WORD,WORD",
         help="these words instead, with near misses of them; prepared, trained on and measured at once: runs/LOGRUN",
     )
-    parser.add_argument("--logrun", default="words", help="name of that run")
+    parser.add_argument("--logrun", type=run_name, default="words", help="name of that run")
     options = parser.parse_args(arguments)
     if options.words:
         raw = Path("data/words") if options.raw == parser.get_default("raw") else options.raw

@@ -47,6 +47,11 @@ KIND = files.Kind(
     None,
     (*PAGE_FILES, *RUNTIME, *TAUGHT, "models.json", "README.md", "models/*/*", "models/*/examples/*"),
 )
+EXPORTED = (  # all that may lie in the folder "export" of a run
+    *("README.md", trained.FLOAT, "model_int8.tflite", "model.onnx"),
+    *(f"saved_model/{name}" for name in trained.SAVED_MODEL),
+    *(f"web/{name}" for name in KIND.names),
+)
 HOW_TO_SERVE = """# A page that hears spoken commands
 
 Put this folder on any static host (a microphone needs https), or try it on this computer:

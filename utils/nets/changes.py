@@ -35,33 +35,33 @@ class Augment:
 
     def __call__(self, log_mel, labels, moment):
         """Augmented log-mel and labels, which only mixup changes; ``moment`` is (epoch, step)."""
-        strength, random = self._strength, _Random(self._seed, moment, log_mel)
+        strength, draw = self._strength, _Random(self._seed, moment, log_mel)
         if most := strength.time_warp:
-            log_mel = _warp(log_mel, (N_FRAMES - 1) / 2, random.uniform(-most, most))
+            log_mel = _warp(log_mel, (N_FRAMES - 1) / 2, draw.uniform(-most, most))
         if most := strength.mel_warp:
-            mels_first = _warp(tf.transpose(log_mel, (0, 2, 1)), 0.0, random.uniform(-most, most))
+            mels_first = _warp(tf.transpose(log_mel, (0, 2, 1)), 0.0, draw.uniform(-most, most))
             log_mel = tf.transpose(mels_first, (0, 2, 1))
         energies = _to_energies(log_mel)
-        shifted = _shift(energies, strength.shift_frames, random)
+        shifted = _shift(energies, strength.shift_frames, draw)
         if strength.endless_noise and self._silence is not None:
             is_silence = labels[:, self._silence, None, None] > 0
-            shifted = tf.where(is_silence, _turn(energies, random), shifted)
-        energies = shifted * _tone(strength.tone_db, random) if strength.tone_db else shifted
+            shifted = tf.where(is_silence, _turn(energies, draw), shifted)
+        energies = shifted * _tone(strength.tone_db, draw) if strength.tone_db else shifted
         if len(self._noise):
-            rows, ratio = _choose_noise(tf.reduce_mean(energies, (1, 2)), self._noise_power, strength, random)
+            rows, ratio = _choose_noise(tf.reduce_mean(energies, (1, 2)), self._noise_power, strength, draw)
             noise = tf.gather(self._noise, rows)
             if strength.endless_noise:
-                noise = _turn(noise, random)
+                noise = _turn(noise, draw)
             if strength.tone_db:
-                noise *= _tone(strength.tone_db, random)
+                noise *= _tone(strength.tone_db, draw)
             energies += ratio[:, None, None] * noise
-        gain = _to_ratio(random.uniform(*strength.gain_db))
+        gain = _to_ratio(draw.uniform(*strength.gain_db))
         log_mel = tf.math.log(energies * gain[:, None, None] + ENERGY_FLOOR)
-        frames = _leave_out(N_FRAMES, strength.mask_frames, strength.masks, random)
-        mels = _leave_out(N_MELS, strength.mask_mels, strength.masks, random)
+        frames = _leave_out(N_FRAMES, strength.mask_frames, strength.masks, draw)
+        mels = _leave_out(N_MELS, strength.mask_mels, strength.masks, draw)
         # A product, as tf.where would take four times as long.
         log_mel = (log_mel - LOG_MEL_MEAN) * frames[:, :, None] * mels[:, None, :] + LOG_MEL_MEAN
-        return _mix(log_mel, labels, strength.mixup, random) if strength.mixup else (log_mel, labels)
+        return _mix(log_mel, labels, strength.mixup, draw) if strength.mixup else (log_mel, labels)
 
 
 class WaveformAugment:
@@ -77,13 +77,13 @@ class WaveformAugment:
 
     def __call__(self, waveforms, labels, moment):
         """Augmented waveforms and unchanged labels; ``moment`` is (epoch, step)."""
-        strength, random = self._strength, _Random(self._seed, moment, waveforms)
-        waveforms = _shift(waveforms, strength.shift_frames * HOP_LENGTH, random)
+        strength, draw = self._strength, _Random(self._seed, moment, waveforms)
+        waveforms = _shift(waveforms, strength.shift_frames * HOP_LENGTH, draw)
         if len(self._noise):
             power = tf.reduce_mean(tf.square(waveforms), 1)
-            rows, ratio = _choose_noise(power, self._noise_power, strength, random)
+            rows, ratio = _choose_noise(power, self._noise_power, strength, draw)
             waveforms += tf.sqrt(ratio)[:, None] * tf.gather(self._noise, rows)
-        gain = _to_ratio(random.uniform(*strength.gain_db))
+        gain = _to_ratio(draw.uniform(*strength.gain_db))
         return waveforms * tf.sqrt(gain)[:, None], labels
 
 
@@ -116,24 +116,24 @@ def _to_ratio(db):
     return 10.0 ** (db / 10.0)
 
 
-def _shift(rows, most, random):
+def _shift(rows, most, draw):
     """Move each clip in time by up to ``most`` steps; silence comes in at the edge."""
     padded = tf.pad(rows, ((0, 0), (most, most), *((0, 0),) * (len(rows.shape) - 2)))
-    starts = random.below(2 * most + 1)
+    starts = draw.below(2 * most + 1)
     return tf.gather(padded, starts[:, None] + tf.range(rows.shape[1]), batch_dims=1)
 
 
-def _turn(rows, random):
+def _turn(rows, draw):
     """Each clip from a random step on, then what was before it."""
     n_steps = rows.shape[1]
-    return tf.gather(rows, (random.below(n_steps)[:, None] + tf.range(n_steps)) % n_steps, batch_dims=1)
+    return tf.gather(rows, (draw.below(n_steps)[:, None] + tf.range(n_steps)) % n_steps, batch_dims=1)
 
 
-def _tone(most_db, random):
+def _tone(most_db, draw):
     """Factors of mel energies: a smooth random curve for each clip."""
     places = np.pi * (np.arange(N_MELS, dtype=np.float32) + 0.5) / N_MELS
     waves = np.stack([np.cos(order * places) for order in range(1, TONES + 1)])
-    return _to_ratio(tf.matmul(random.uniform(-most_db, most_db, (TONES,)), waves))[:, None, :]
+    return _to_ratio(tf.matmul(draw.uniform(-most_db, most_db, (TONES,)), waves))[:, None, :]
 
 
 def _warp(rows, fixed, share):
@@ -146,20 +146,20 @@ def _warp(rows, fixed, share):
     return tf.gather(rows, before, batch_dims=1) * (1 - weight) + tf.gather(rows, before + 1, batch_dims=1) * weight
 
 
-def _mix(rows, labels, alpha, random):
+def _mix(rows, labels, alpha, draw):
     """Each clip, weakened, with another of the batch below it; labels as well."""
-    gammas = tf.random.stateless_gamma((2, tf.shape(rows)[0]), random.next_key(), alpha)
+    gammas = tf.random.stateless_gamma((2, tf.shape(rows)[0]), draw.next_key(), alpha)
     weight = tf.math.divide_no_nan(gammas[0], gammas[0] + gammas[1])
     weight = tf.maximum(weight, 1 - weight)[:, None]  # the clip itself leads
     labels = weight * labels + (1 - weight) * labels[::-1]
     return weight[:, :, None] * rows + (1 - weight[:, :, None]) * rows[::-1], labels
 
 
-def _choose_noise(power, noise_power, strength, random):
+def _choose_noise(power, noise_power, strength, draw):
     """Which noise is added to each clip, and what its power is multiplied by: 0 where none is added."""
-    rows = random.below(len(noise_power))
-    ratio = tf.math.divide_no_nan(power, tf.gather(noise_power, rows)) * _to_ratio(-random.uniform(*strength.snr_db))
-    return rows, tf.where(random.uniform() < strength.noise_probability, ratio, 0.0)
+    rows = draw.below(len(noise_power))
+    ratio = tf.math.divide_no_nan(power, tf.gather(noise_power, rows)) * _to_ratio(-draw.uniform(*strength.snr_db))
+    return rows, tf.where(draw.uniform() < strength.noise_probability, ratio, 0.0)
 
 
 def _to_energies(log_mel):
@@ -167,9 +167,9 @@ def _to_energies(log_mel):
     return tf.maximum(tf.exp(log_mel) - ENERGY_FLOOR, 0.0)
 
 
-def _leave_out(size, longest, n_masks, random):
+def _leave_out(size, longest, n_masks, draw):
     """0 in random stretches of each clip and 1 elsewhere, float32, shape (n_clips, size)."""
-    length = tf.floor(random.uniform(0, longest + 1, (n_masks, 1)))
-    start = tf.floor(random.uniform(0, 1, (n_masks, 1)) * (size - length + 1))
+    length = tf.floor(draw.uniform(0, longest + 1, (n_masks, 1)))
+    start = tf.floor(draw.uniform(0, 1, (n_masks, 1)) * (size - length + 1))
     places = tf.range(size, dtype=tf.float32)
     return 1.0 - tf.cast(tf.reduce_any((start <= places) & (places < start + length), axis=1), tf.float32)

@@ -3,6 +3,7 @@
 import contextlib
 import errno
 import io
+import os
 import shutil
 import stat
 import tarfile
@@ -70,7 +71,8 @@ def extract(archive, target):
     except CourseError:
         raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
-        raise CourseError(f"{archive.name}: {error.filename} is already there: name another folder") from error
+        name = os.path.relpath(error.filename, target)
+        raise CourseError(f"{archive.name}: {name} is already there, perhaps from itself: pack it anew") from error
     except RuntimeError as error:  # encrypted, or packed in an unknown way
         raise CourseError(f"{archive.name} is not supported ({_tell(error)}): pack it as a plain zip") from error
     except Exception as error:  # the libraries raise many types for a broken archive, OSError without number too
@@ -145,9 +147,20 @@ def _walk_zip(path):
             yield Member(info.filename, info.file_size, kind), partial(archive.open, info)
 
 
+class _Header(tarfile.TarInfo):
+    """A header of sane length: tarfile reads names, however long they say they are, before it tells of them."""
+
+    @classmethod
+    def frombuf(cls, *arguments):
+        header = super().frombuf(*arguments)
+        if header.type not in (*tarfile.REGULAR_TYPES, tarfile.DIRTYPE) and header.size > COPY_BYTES:
+            raise tarfile.ReadError("a header is too long")
+        return header
+
+
 def _walk_tar(path):
     """To the end of the file, where the checksum is."""
-    with tarfile.open(path, encoding="utf-8") as tar:
+    with tarfile.open(path, encoding="utf-8", tarinfo=_Header) as tar:
         for info in iter(tar.next, None):
             kind = "folder" if info.isdir() else "file" if info.isreg() else OTHER_KIND
             yield Member(info.name, info.size, kind), partial(tar.extractfile, info)

@@ -103,6 +103,8 @@ def run(main, arguments=None):
     except BrokenPipeError:  # who reads has gone: what is left to be written at the end goes nowhere
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
+    except MemoryError as error:
+        message, status = f"not enough memory ({error}): ask for less, or close other programs", 1
     except OSError as error:
         message, status = _explain(error), 1
         if not message:

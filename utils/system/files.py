@@ -163,12 +163,19 @@ def reading(folder):
     if not os.access(folder, os.W_OK):  # nobody may
         yield
         return
+    list(_find_readers(folder))
     with owned(Path(folder, f"{READER}{os.getpid()}")):
         yield
 
 
 def require_unread(folder):
-    """Raise CourseError that names a process which reads what lies in a folder; locks of dead ones are removed."""
+    """Raise CourseError that names a process which reads what lies in a folder, if there is one."""
+    for owner in _find_readers(folder):
+        raise CourseError(f"{folder} is being read by {owner}: wait for that, or choose another folder")
+
+
+def _find_readers(folder):
+    """Processes that read what lies in a folder; locks of dead ones are removed."""
     import filelock
 
     for path in Path(folder).glob(f".{READER}*.lock"):
@@ -176,8 +183,7 @@ def require_unread(folder):
             with filelock.FileLock(path, timeout=0):
                 path.unlink(missing_ok=True)
         except filelock.Timeout:
-            owner = _read_owner(path) or "another process"
-            raise CourseError(f"{folder} is being read by {owner}: wait for that, or choose another folder") from None
+            yield _read_owner(path) or "another process"
 
 
 def _read_owner(path):
@@ -312,10 +318,7 @@ def read_json(path):
 
 
 def read_text(path):
-    """Text that a person or another program wrote: UTF-8, with or without a mark that says so, any system's lines.
-
-    Raises CourseError if the file is in another encoding.
-    """
+    """Text of a person or another program: UTF-8, with or without a mark; CourseError for another encoding."""
     try:
         if Path(path).exists() and not Path(path).is_file():  # a pipe would keep us waiting
             raise CourseError(f"{path} is no file")

@@ -26,7 +26,12 @@ def find_fault(name):
         return "has a slash in it"
     if _NOT_IN_WINDOWS.search(name):
         return "is a name that Windows cannot hold"
-    return "is too long a name" if len(name.encode(errors="surrogateescape")) > MAX_BYTES else ""
+    return "is too long a name" if is_too_long(name) else ""
+
+
+def is_too_long(name):
+    """Whether some system could not hold a name for its length."""
+    return len(name.encode(errors="surrogateescape")) > MAX_BYTES
 
 
 def fold(name):

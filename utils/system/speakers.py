@@ -72,20 +72,25 @@ def _doubt(names, recordings):
         speaker = fold(parse_name(name)[0])
         by_word[word].append((wav, _split(speaker)))
         words[speaker].add(word)
-    of_word, misnamed = [], []
-    firsts, lasts = set(), set()  # parts with which nearly all names of a folder begin, and end
+    of_word, misnamed, wordless = [], [], []
+    firsts, lasts = {}, {}  # by folder: the part with which nearly all its names begin, or end, and what is left
     for word, clips in by_word.items():
         said = _split(word)
         found = [wav for wav, parts in clips if said in (parts[: len(said)], parts[-len(said) :])]
         of_word += [f"{word}/{wav}" for wav in found]
-        if len(found) >= NEARLY_ALL * len(clips):
-            misnamed.append(word)
+        if len(found) >= NEARLY_ALL * len(clips):  # of one who says her own name, nothing is left beside the word
+            (misnamed if any(len(parts) > len(said) for _, parts in clips) else wordless).append(word)
         for marks, place in ((firsts, 0), (lasts, -1)):
             mark, count = Counter(parts[place] for _, parts in clips).most_common(1)[0]
             if count >= NEARLY_ALL * len(clips):
-                marks.add(mark)
-    if len(by_word) > 1 and len(by_word) in (len(firsts), len(lasts)):  # to each folder its own: words, or numbers
-        misnamed += by_word
+                marks[word] = mark, {parts[1:] if place == 0 else parts[:-1] for _, parts in clips} - {()}
+    if len(wordless) > 1:
+        misnamed += wordless
+    for marks in (firsts, lasts):  # to each folder its own, and beside it the same people: words, or numbers
+        turns = Counter(person for _, people in marks.values() for person in people)
+        n_shared = sum(n > 1 for n in turns.values())
+        if len({mark for mark, _ in marks.values()}) == len(by_word) > 1 and n_shared >= max(2, len(turns) / 2):
+            misnamed += by_word
     if misnamed:
         raise CourseError(
             f"{recordings / misnamed[0] / by_word[misnamed[0]][0][0]}: names here say the word where it should be who "
