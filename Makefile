@@ -3,9 +3,10 @@
 
 PYTHON ?= python3
 PY := .venv/bin/python
-# uv, where it is installed, installs in seconds what takes pip a minute or more.
+# uv, where it is installed, installs in seconds what takes pip a minute. Neither compiles the packages' Python ahead,
+# which takes another: Python itself does that for what is used, at first use.
 UV := $(shell command -v uv)
-INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PY) -m pip install --quiet)
+INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PY) -m pip install --quiet --no-compile)
 PYTEST := $(PY) -m pytest
 # Two processes; a file's tests stay together, as what they share is made once.
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
@@ -23,13 +24,11 @@ demo: .venv/ready
 	$(PY) -m utils.prepare
 	$(PY) train_keras.py --logrun demo
 	@echo
-	@echo "Six test clips: what was said, what was heard, how sure"
-	@for label in yes left stop go silence unknown; do ls data/main/test/$$label/*.wav | head -n 1; done \
-		| xargs $(PY) predict.py --model runs/demo --said
-	@echo
-	@echo "And one test clip that it heard wrong"
-	@$(PY) predict.py --model runs/demo --said data/main/test/*/*.wav \
-		| awk '/wav/ && $$2 != $$3 && !shown {print; shown = 1} END {if (!shown) print "(there is none)"}'
+	@echo "Six test clips, and one that it heard wrong: what was said, what was heard, how sure"
+	@$(PY) predict.py --model runs/demo --said data/main/test/*/*.wav | awk '/wav/ { \
+		if (index(" yes left stop go silence unknown ", " " $$2 " ") && !seen[$$2]++) print; \
+		else if ($$2 != $$3 && !wrong) wrong = $$0 \
+	} END {print ""; print wrong ? wrong : "(no other was heard wrong)"}'
 	@echo
 	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
 	@echo "Its curves:   make tensorboard, then open localhost:6006"
