@@ -10,7 +10,7 @@ import sys
 import numpy as np
 import pytest
 
-from utils import features, stream
+from utils import features, stream, trained
 from utils.labels import LABELS
 from utils.nets import architectures, live, micro, microcontroller
 from utils.system import cli
@@ -28,6 +28,11 @@ def folder(tmp_path_factory):
     target = tmp_path_factory.mktemp("micro")
     microcontroller.write(target, network, list(LABELS), 6, spectrograms, np.concatenate(spectrograms))
     return target
+
+
+def test_what_is_written_is_known_as_ours(folder):
+    written = {path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file()}
+    assert written <= set(trained.MICRO), written - set(trained.MICRO)  # else --to micro would refuse its own folder
 
 
 def test_the_front_end_is_that_of_the_course():

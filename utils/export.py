@@ -41,12 +41,7 @@ NAMES = {
 CARD_NAME = "README.md"
 DATA = "data/main/preprocessed"
 SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, trained.SAVED_MODEL)
-MICRO = files.Kind(
-    "a folder for microcontrollers",
-    "model.h",
-    None,
-    (*("*.c", "*.h", "*.tflite", "README.md", "labels.txt", "report.json"), "arduino/*", "esp_idf/*"),
-)
+MICRO = files.Kind("a folder for microcontrollers", "model.h", None, trained.MICRO)
 FOLDERS = {"saved_model": SAVED_MODEL, "web": web.KIND, "micro": MICRO}
 STREAMS = ("stream", "stream_int8", "micro")  # of a network that keeps state
 QUANTIZED = ("int8", "stream_int8", "micro")
