@@ -15,7 +15,7 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils import datasets, export, models, recogniser, runs, trained, training
-from utils.nets import saved
+from utils.nets import card, saved
 from utils.system import cli, files
 
 HOW = """
@@ -64,8 +64,8 @@ def main(arguments=None):
         command += ["--noises", options.noises] if options.noises else []
         measured = subprocess.run(command, cwd=ROOT, stdout=subprocess.PIPE, text=True, check=True).stdout
         files.write_json(folder / trained.QUIET, [json.loads(line) for line in measured.splitlines()])
-        card = export.make_card(folder, [folder / trained.HALF_WEIGHTS, folder / trained.FLOAT])
-        files.write_text(folder / "README.md", card.rstrip("\n") + "\n" + how)
+        text = card.make_card(folder, [folder / trained.HALF_WEIGHTS, folder / trained.FLOAT])
+        files.write_text(folder / "README.md", text.rstrip("\n") + "\n" + how)
     print("".join(f"{path.name}: {path.stat().st_size:,} bytes\n" for path in sorted(trained.PRETRAINED.iterdir())))
 
 

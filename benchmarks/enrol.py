@@ -241,7 +241,7 @@ def measure_alarms(material, samples, model, pool, owners, embedding):
 class Both:
     """What the network and the embedding say of each second, side by side: for words that are taught later."""
 
-    from_log_mel = None
+    from_log_mel = listen = step_s = None
 
     def __init__(self, model, embedding):
         self.labels, self._model, self._embedding = model.labels, model, embedding

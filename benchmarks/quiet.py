@@ -293,7 +293,7 @@ def main(arguments=None):
     ):
         for material, samples in sounds.items():
             rows[row, material] = listen(model, samples), len(samples) / SAMPLE_RATE
-            detections = stream.Decoder(model.labels).decode(rows[row, material][0])
+            detections = stream.make_decoder(model).decode(rows[row, material][0])
             show(rate(row, material, detections, rows[row, material][1]))
 
     # Commands.
@@ -301,7 +301,7 @@ def main(arguments=None):
     for snr_db in SNRS_DB:
         samples, spoken = make_stream(clip_set, snr_db)
         streams[snr_db] = listen(model, samples), spoken, len(samples) / SAMPLE_RATE
-        scores = stream.score_stream(stream.Decoder(model.labels).decode(streams[snr_db][0]), *streams[snr_db][1:])
+        scores = stream.score_stream(stream.make_decoder(model).decode(streams[snr_db][0]), *streams[snr_db][1:])
         show({"row": "commands", "material": f"streams at {snr_db} dB", **scores})
     right = answer(model, clips)[0] == clip_set.y.argmax(axis=1)
     interval = evaluation.accuracy_interval(right, evaluation.speakers_of(clip_set.names))
@@ -310,7 +310,7 @@ def main(arguments=None):
     if options.choose:
         choose(model, clips, said, {**noises, **words}, rows, streams, show)
         return
-    curves = trade(model.labels, rows, streams)
+    curves = trade(model, rows, streams)
     for name, points in curves.items():
         for threshold, alarms, matched in points:
             point = {"curve": name, "threshold": threshold, "false_alarms_per_hour": alarms, "matched": matched}
@@ -319,15 +319,15 @@ def main(arguments=None):
         draw(curves, options.curve)
 
 
-def trade(labels, rows, streams):
+def trade(model, rows, streams):
     """Matched at 20 dB against false alarms an hour, for many thresholds: of talk, of noise."""
     curves, default = {"talk": [], "noise": []}, stream.Rule()
     for threshold in map(float, THRESHOLDS):
         rule = dataclasses.replace(default, threshold=threshold)
         probabilities, spoken, seconds = streams[SNRS_DB[0]]
-        scores = stream.score_stream(stream.Decoder(labels, rule).decode(probabilities), spoken, seconds)
+        scores = stream.score_stream(stream.make_decoder(model, rule).decode(probabilities), spoken, seconds)
         for name, points in curves.items():
-            points.append((threshold, count_alarms(labels, rule, hours(rows, name)), scores["matched"]))
+            points.append((threshold, count_alarms(model, rule, hours(rows, name)), scores["matched"]))
     return curves
 
 
@@ -336,9 +336,9 @@ def hours(rows, name):
     return [found for key, found in rows.items() if key[0] == f"hours of {name}" and "commands" not in key[1]]
 
 
-def count_alarms(labels, rule, found):
+def count_alarms(model, rule, found):
     """False alarms an hour under a rule."""
-    n_alarms = sum(len(stream.Decoder(labels, rule).decode(probabilities)) for probabilities, _ in found)
+    n_alarms = sum(len(stream.make_decoder(model, rule).decode(probabilities)) for probabilities, _ in found)
     return n_alarms / sum(seconds for _, seconds in found) * 3600
 
 
@@ -347,10 +347,10 @@ def choose(model, clips, said, seconds_alone, rows, streams, show):
     tried = []
     for values in cli.progress(list(itertools.product(*GRID.values())), desc="rules", unit="rule"):
         rule = stream.Rule(**dict(zip(GRID, map(float, values))))
-        alarms = [count_alarms(model.labels, rule, hours(rows, name)) for name in ("talk", "noise")]
+        alarms = [count_alarms(model, rule, hours(rows, name)) for name in ("talk", "noise")]
         if alarms[0] <= MOST_ALARMS[-1]:
             scores = [
-                stream.score_stream(stream.Decoder(model.labels, rule).decode(p), *of) for p, *of in streams.values()
+                stream.score_stream(stream.make_decoder(model, rule).decode(p), *of) for p, *of in streams.values()
             ]
             tried.append((float(np.mean([score["matched"] for score in scores])), rule, alarms, scores))
     for most in MOST_ALARMS:

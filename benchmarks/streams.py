@@ -62,7 +62,7 @@ def main(arguments=None):
     for name, snr_db in itertools.product(("cv", "test"), SNRS_DB):
         samples, words = make_stream(sets[name], snr_db)
         rows, speed = listen(model, samples)
-        detections = stream.Decoder(model.labels).decode(rows)
+        detections = stream.make_decoder(model).decode(rows)
         scores = stream.score_stream(detections, words, len(samples) / stream.SAMPLE_RATE)
         row = {"set": name, "snr_db": snr_db, **scores, "error_rate": error_rate(scores), "times_real_time": speed}
         if options.json:

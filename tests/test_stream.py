@@ -33,7 +33,7 @@ def spoken(tmp_path_factory):
 class Recorder:
     """Stands in for a recogniser: keeps what it is asked."""
 
-    labels = LABELS
+    labels, listen, step_s = LABELS, None, None
 
     def __init__(self):
         self.windows = []

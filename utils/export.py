@@ -3,6 +3,8 @@
     python -m utils.export runs/latest --to int8              RUN/export/model_int8.tflite
     python -m utils.export runs/latest --to float int8 onnx saved_model
     python -m utils.export runs/latest --to int8 --check prize
+    python -m utils.export runs/latest --to stream        RUN/export/model_stream.tflite: keeps state, hears in steps
+    python -m utils.export runs/latest --to micro         RUN/export/micro/: C, sketches, a report for tflite-micro
     python -m utils.export runs/latest --to web           RUN/export/web/: a page to give away, network and all
 
 Each file takes a waveform (float32 in [-1, 1), shape [16000, 1]; a SavedModel any number of them, [n, 16000]) and gives
@@ -22,13 +24,16 @@ import numpy as np
 
 from utils import audio, evaluation, trained, web
 from utils.audio import CLIP_SAMPLES
-from utils.nets import exported
+from utils.nets import card, exported
 from utils.system import cli, files
 from utils.system.cli import BadUse, CourseError, hold_back_notes
 
 NAMES = {
     "float": trained.FLOAT,
     "int8": "model_int8.tflite",
+    "stream": "model_stream.tflite",
+    "stream_int8": "model_stream_int8.tflite",
+    "micro": "micro",
     "onnx": "model.onnx",
     "saved_model": "saved_model",
     "web": "web",
@@ -36,9 +41,18 @@ NAMES = {
 CARD_NAME = "README.md"
 DATA = "data/main/preprocessed"
 SAVED_MODEL = files.Kind("a SavedModel", "saved_model.pb", None, trained.SAVED_MODEL)
-FOLDERS = {"saved_model": SAVED_MODEL, "web": web.KIND}
+MICRO = files.Kind("a folder for microcontrollers", "model.h", None, trained.MICRO)
+FOLDERS = {"saved_model": SAVED_MODEL, "web": web.KIND, "micro": MICRO}
+STREAMS = ("stream", "stream_int8", "micro")  # of a network that keeps state
+QUANTIZED = ("int8", "stream_int8", "micro")
 PREDICT = "python predict.py --model {path} me.wav"
-NEXT = {"float": PREDICT, "int8": PREDICT, "web": "python -m http.server --bind 127.0.0.1 --directory {path}"}
+LISTEN = "python predict.py --listen --model {path}"
+NEXT = {
+    **dict.fromkeys(("float", "int8"), PREDICT),
+    **dict.fromkeys(("stream", "stream_int8"), LISTEN),
+    "micro": "read {path}/README.md",
+    "web": "python -m http.server --bind 127.0.0.1 --directory {path}",
+}
 HEAD_BYTES = 64  # of a file, among which is what tells that it is ours
 MARKS = {".tflite": b"TFL3", ".onnx": b"tf2onnx", ".md": b"# Model card: spoken commands"}
 CALIBRATION_CLIPS = 512  # of the training set
@@ -63,11 +77,13 @@ def export(run, kind, data=DATA):
         if not trained.find_exported(run):
             export(run, "float")
         return web.write_site(path, run)
-    clips = calibration_clips(open_sets(data, run, labels)["train"]) if kind == "int8" else None
+    sets = open_sets(data, run, labels) if kind in (*STREAMS, *QUANTIZED) else {}
+    clips = calibration_clips(sets["train"]) if kind in QUANTIZED else None
+    chosen_on = _read_set(sets["cv"]) if kind in STREAMS else None
     # Converters leak memory and talk on the error stream: each runs in a process of its own.
     with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as pool:
         try:
-            pool.submit(_convert, str(run), kind, path, clips).result()
+            pool.submit(_convert, str(run), kind, path, clips, chosen_on).result()
         except BrokenProcessPool as error:
             raise CourseError(f"{run}: its conversion to {kind} ended early, perhaps for lack of memory") from error
     return path
@@ -103,7 +119,12 @@ def calibration_clips(train):
     return audio.to_waveform(np.concatenate([rows for rows, _ in train.only(keep).blocks()]))
 
 
-def _convert(run, kind, path, clips):
+def _read_set(clip_set):
+    """Clips (n, 16000) and label indices (n,) of a set."""
+    return clip_set.first(len(clip_set)), clip_set.y.argmax(axis=1)
+
+
+def _convert(run, kind, path, clips, chosen_on):
     """In a process of its own."""
     from utils.system.quiet import tf
 
@@ -111,13 +132,18 @@ def _convert(run, kind, path, clips):
         model = _open(run)
         if kind == "saved_model":
             return _save_model(model, path, tf)
+        if kind == "micro":
+            return _to_micro(model, path, clips, chosen_on, trained.read_labels(run))
 
         def recognise(waveform):
             return {"probabilities": tf.nn.softmax(model.logits(tf.transpose(waveform)))[0]}
 
         function = tf.function(recognise, input_signature=[tf.TensorSpec((CLIP_SAMPLES, 1), tf.float32, "waveform")])
         with hold_back_notes():
-            content = _to_onnx(function) if kind == "onnx" else _to_litert(function, clips, tf)
+            if kind in STREAMS:
+                content = _to_stream(model, clips, chosen_on)
+            else:
+                content = _to_onnx(function) if kind == "onnx" else _to_litert(function, clips, tf)
         files.write_bytes(path, content)
 
 
@@ -145,6 +171,37 @@ def _save_model(model, path, tf):
     whole.recognise = tf.function(recognise, input_signature=[tf.TensorSpec((None, CLIP_SAMPLES), tf.float32)])
     with files.new_folder(path, SAVED_MODEL) as folder, hold_back_notes():
         tf.saved_model.save(whole, folder, signatures=whole.recognise)
+
+
+def _to_stream(model, clips, chosen_on):
+    from utils.nets import small
+
+    network = _network_of_keras(model)
+    module = small.make_module(network, small.choose_mean(network, *chosen_on))
+    return small.to_float(module) if clips is None else small.to_int8(module, small.cut(module, clips), _front_end)
+
+
+def _to_micro(model, path, clips, chosen_on, labels):
+    from utils import features
+    from utils.nets import microcontroller, small
+
+    network, (words, said) = _network_of_keras(model), chosen_on
+    _, firsts = np.unique(said, return_index=True)
+    spoken = audio.to_waveform(words[firsts[:2]].reshape(1, -1))  # a clip of each of two labels
+    frames = features.log_mel_frames(spoken)[0]
+    with files.new_folder(path, MICRO) as folder, hold_back_notes():
+        mean = small.choose_mean(network, words, said)
+        microcontroller.write(folder, network, labels, mean, features.log_mel(clips), frames)
+
+
+def _network_of_keras(model):
+    """The part of a model of Keras that comes after its front end."""
+    from utils import models
+
+    network = getattr(model.logits, "func", None)
+    if network is None or not models.has_front_end(network):
+        raise CourseError("streams and microcontrollers take a network of train_keras.py on log-mel spectrograms")
+    return models.learning_part(network)
 
 
 def _to_onnx(function):
@@ -230,86 +287,6 @@ def check_prize(run, path, data):
     return lines, all(holds for holds, _ in checks)
 
 
-def make_card(run, made):
-    """Model card (Mitchell et al. 2019, arXiv:1810.03993) of files that were made of a run, as text."""
-    run, nan = Path(run), float("nan")
-    facts = dict.fromkeys(("model", "dataset", "dataset_hash", "script", "recipe", "epochs"), "unknown")
-    facts |= {"parameters": 0, "macs": 0, "cv_accuracy": nan, "test_accuracy": nan, "test_interval": (nan, nan)}
-    for name in ("config.json", "result.json"):
-        facts |= files.read_json(run / name) or {}
-    scores, (low, high) = facts.get("per_label", {}).items(), facts["test_interval"]
-    facts |= {
-        "macs": facts["macs"] / 1e6,
-        "labels": ", ".join(trained.read_labels(run)),
-        "files": "\n".join(f"| `{path.name}` | {_size(path):,} |" for path in made),
-        "sure": trained.SURE,
-        "quiet": _quiet_table(files.read_json(run / trained.QUIET)),
-        "scores": "\n".join(f"| {label} | {of['precision']:.3f} | {of['recall']:.3f} |" for label, of in scores),
-    }
-    return CARD.format(**facts, cv=facts["cv_accuracy"], test=facts["test_accuracy"], low=low, high=high)
-
-
-def _quiet_table(rows):
-    """What :mod:`benchmarks.quiet` has measured of a network, as a table; or that it has not."""
-    if not rows:
-        return ": not measured for this network."
-    lines = [":\n\n| | of | | 95 % interval |\n| --- | --- | --- | --- |"]
-    for row in rows:
-        if (key := next((key for key in QUIET_NUMBERS if key in row), None)) and "curve" not in row:
-            low, high = row.get("interval") or (None, None)
-            interval = "" if low is None else f"{low:.3f} to {high:.3f}"
-            lines.append(f"| {row['row']} | {row['material']} | {row[key]:.3f} {QUIET_NUMBERS[key]} | {interval} |")
-    return "\n".join(lines)
-
-
-def _size(path):
-    inside = path.rglob("*") if path.is_dir() else [path]
-    return sum(file.stat().st_size for file in inside if file.is_file())
-
-
-QUIET_NUMBERS = {  # what a row has, and what it is
-    "called_a_command": "called a command",
-    "matched": "matched",
-    "false_alarms_per_hour": "false alarms an hour",
-    "accuracy": "right",
-}
-CARD = """# Model card: spoken commands, `{model}`
-
-Says which of these a second of sound is: {labels}.
-
-| file | bytes |
-| --- | --- |
-{files}
-
-**Input**: waveform, float32 in [-1, 1) (16-bit counts divided by 32,768), mono, 16 kHz, one second: `[16000, 1]`,
-in a SavedModel `[n, 16000]`. **Output**: probabilities in the order of the labels above. The front end is inside.
-
-**Network**: {parameters:,} parameters, {macs:.1f} M multiply-accumulates a clip. Made by `{script}`, recipe `{recipe}`,
-{epochs} epochs.
-
-**Data**: {dataset}; files {dataset_hash}. No speaker is both in training and in test. Recordings of the TensorFlow
-Speech Recognition Challenge are Speech Commands v0.01 by Pete Warden, Google (arXiv:1804.03209), under Creative
-Commons BY 4.0: volunteers, mostly speakers of English, on their own laptops and phones.
-
-**Scores** (of the model before export): validation accuracy {cv:.4f}; test accuracy {test:.4f} (95 % interval
-{low:.3f} to {high:.3f}). What eight bits cost, `python -m utils.export RUN --to int8 --check prize` measures.
-
-| label | precision | recall |
-| --- | --- | --- |
-{scores}
-
-**Not sure**: an answer with a probability below {sure} is to be taken as *not sure*, as `predict.py` and the page do.
-
-**Where no command is said** (`python -m benchmarks.quiet`){quiet}
-
-**Limits**: single words of that data's kind: English, one second, one speaker close to a microphone. Far speech and
-other languages were not measured. Words that sound like a command, such as *guess* and *load*, are often taken for it.
-Not for anything where a mistake could do harm.
-
-**Licence**: code GPL-3.0. Weights learned from recordings under CC BY 4.0: keep this credit.
-"""
-
-
 def main(arguments=None):
     """Command line of ``python -m utils.export``."""
     parser = cli.Parser(
@@ -325,14 +302,14 @@ def main(arguments=None):
     for kind in dict.fromkeys(options.to):
         path = export(run, kind, options.path_to_data)
         made.append(path)
-        print(f"{path}: {_size(path):,} bytes")
-        if options.check and path.suffix == ".tflite":
+        print(f"{path}: {card.count_bytes(path):,} bytes")
+        if options.check and kind in ("float", "int8"):
             lines, holds = check_prize(run, path, options.path_to_data)
             print("\n".join(f"  {line}" for line in lines))
             all_hold &= holds
     folder = path.parent
     there = [folder / name for name in NAMES.values() if (folder / name).exists()]
-    files.write_text(folder / CARD_NAME, make_card(run, there))
+    files.write_text(folder / CARD_NAME, card.make_card(run, there))
     then = NEXT.get(kind, "read {card}").format(path=shlex.quote(str(path)), card=folder / CARD_NAME)
     print(f"{folder}: {', '.join(file.name for file in made)}, {CARD_NAME}; next: {then}")
     return 0 if all_hold else 1

@@ -39,13 +39,15 @@ _BC = (
     "the paper leaves the running averages of normalization out of its parameters, and its multiplications fit "
     "101 frames and two for each normalized value"
 )
+_TC = {"channels": (20, 28, 40, 58), "dropout": 0.3}
 _S = {"channels": 64, "n_blocks": 4, "frequency_stride": 2, "block_stride": 1}
 _L = {"channels": 276, "n_blocks": 5, "frequency_stride": 1, "block_stride": 2}
 NETWORKS = {
-    DEFAULT: Entry(
+    DEFAULT: Entry("tc_resnet", _TC, note="ours: TC-ResNet8, 1.2 times as wide"),
+    "tc_resnet8_1.2_causal": Entry(
         "tc_resnet",
-        {"channels": (20, 28, 40, 58), "dropout": 0.3},
-        note="ours: TC-ResNet8, 1.2 times as wide",
+        {**_TC, "causal": True},
+        note="ours: the same for streams, which hears nothing of what follows",
     ),
     "tc_resnet8": Entry("tc_resnet", {"channels": (16, 24, 32, 48)}, 66e3, 1.5e6),
     "tc_resnet14": Entry("tc_resnet", {"channels": (16, 24, 24, 32, 32, 48, 48)}, 137e3, 3.05e6),
@@ -182,7 +184,7 @@ def main(arguments=None):
     parser.add_argument("--json", action="store_true", help="one JSON object a line")
     options = parser.parse_args(arguments)
     if not options.json:
-        print(f"{'name':16}{'parameters':>12}{'paper':>12}{'macs':>15}{'paper':>15}  note")
+        print(f"{'name':22}{'parameters':>12}{'paper':>12}{'macs':>15}{'paper':>15}  note")
     for name in NETWORKS:
         row = describe(name)
         if options.json:
@@ -190,7 +192,7 @@ def main(arguments=None):
             continue
         paper = [f"{row[key]:,.0f}" if row[key] else "-" for key in ("paper_parameters", "paper_macs")]
         numbers = f"{row['parameters']:12,}{paper[0]:>12}{row['macs']:15,}{paper[1]:>15}"
-        print(f"{name:16}{numbers}  {row['note']}", flush=True)
+        print(f"{name:22}{numbers}  {row['note']}", flush=True)
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from utils.system.cli import CourseError
 class Recogniser:
     """What recognises: waveforms to probabilities, and the ``labels`` these are of.
 
-    ``folder`` is the run, ``path`` the model in it, ``model`` what was read: saved.Network, taught.Taught or
-    exported.LiteFile.
+    ``folder`` is the run, ``path`` the model in it, ``model`` what was read: saved.Network, taught.Taught,
+    exported.LiteFile or live.StreamFile.
     """
 
     def __init__(self, folder, path, labels, model):
@@ -31,6 +31,16 @@ class Recogniser:
     def from_log_mel(self):
         """Probabilities (n, n_labels) of log-mel spectrograms (n, 98, 40): a function, None where there is none."""
         return self.model.from_log_mel
+
+    @property
+    def listen(self):
+        """What begins to listen, see :meth:`live.StreamFile.listen`; None where the network keeps no state."""
+        return getattr(self.model, "listen", None)
+
+    @property
+    def step_s(self):
+        """Seconds of a step of a network that keeps state, None of others."""
+        return getattr(self.model, "step_s", None)
 
     @functools.cached_property
     def fingerprint(self):
@@ -57,7 +67,7 @@ def load(source=None, exported_first=False):
     if path is None:
         raise trained.no_model(folder)
     if path.suffix == ".tflite":
-        return Recogniser(folder, path, labels, exported.LiteFile(path))
+        return Recogniser(folder, path, labels, exported.open_lite(path))
     if path.name == trained.TAUGHT:
         return Recogniser(folder, path, labels, taught.read(folder))
     try:

@@ -44,13 +44,16 @@ class Detection(NamedTuple):
 
 
 class Decoder:
-    """From probabilities, step by step, to words; ``probabilities`` (n_labels,) are the averages of the last step."""
+    """From probabilities, step by step, to words; ``probabilities`` (n_labels,) are the averages of the last step.
 
-    def __init__(self, labels, rule=Rule()):
-        self._labels, self._rule = labels, rule
+    ``step_s`` is the time from one step to the next, in seconds.
+    """
+
+    def __init__(self, labels, rule=Rule(), step_s=STEP_S):
+        self._labels, self._rule, self._step_s = labels, rule, step_s
         self._keywords = [i for i, label in enumerate(labels) if label not in (SILENCE, UNKNOWN)]
         self._unknown = [i for i, label in enumerate(labels) if label == UNKNOWN]
-        self._n_smoothed, self._n_veto = (max(1, round(of / STEP_S)) for of in (rule.smoothing_s, rule.veto_s))
+        self._n_smoothed, self._n_veto = (max(1, round(of / step_s)) for of in (rule.smoothing_s, rule.veto_s))
         self._recent = np.zeros((max(self._n_smoothed, self._n_veto) - 1, len(labels)), np.float32)
         self._step, self._deaf_until = 0, 0
         self._last_sure, self._said = 0, None  # step, and the word that has stayed sure since it was heard
@@ -86,9 +89,14 @@ class Decoder:
             if step >= self._deaf_until and best[i] != self._said:
                 # The first window is the second without sound that goes ahead.
                 peak = each[i : i + self._n_smoothed, best[i]].max()
-                found.append(Detection(float(step * STEP_S), self._labels[best[i]], float(peak)))
-                self._deaf_until, self._said = step + self._rule.refractory_s / STEP_S, best[i]
+                found.append(Detection(float(step * self._step_s), self._labels[best[i]], float(peak)))
+                self._deaf_until, self._said = step + self._rule.refractory_s / self._step_s, best[i]
         return found
+
+
+def make_decoder(recogniser, rule=Rule()):
+    """The decoder of a recogniser's steps."""
+    return Decoder(recogniser.labels, rule, recogniser.step_s or STEP_S)
 
 
 def _average(rows, n, n_steps):
@@ -102,14 +110,16 @@ class Stream:
     """Hears keywords in samples that are fed in pieces of any size; how they are cut changes nothing.
 
     A log-mel frame is computed once, whatever number of windows it is in, where the network takes such frames. One
-    that takes waveforms alone, such as an exported file, hears each second anew.
+    that takes waveforms alone, such as an exported file, hears each second anew. One that keeps state hears each step
+    once.
     """
 
     def __init__(self, recogniser, rule=Rule()):
         self._recogniser = recogniser
-        self.decoder = Decoder(recogniser.labels, rule)
+        self._live = recogniser.listen and recogniser.listen()
+        self.decoder = make_decoder(recogniser, rule)
         # A second without sound goes ahead: so the first word is heard like any other.
-        self._samples = np.zeros(CLIP_SAMPLES, np.int16)
+        self._samples = np.zeros(0 if self._live else CLIP_SAMPLES, np.int16)
         self._frames = np.empty((0, N_MELS), np.float32)
 
     def feed(self, samples):
@@ -127,10 +137,21 @@ class Stream:
             raise ValueError(f"expected int16 of one dimension, got {samples.dtype} of {samples.ndim}")
         for start in range(0, len(samples), MOST_SAMPLES):
             whole = np.concatenate([self._samples, samples[start : start + MOST_SAMPLES]])
+            if self._live:
+                rows = self._live(self._whole_steps(whole))
+                if len(rows):
+                    yield rows
+                continue
             from_log_mel = self._recogniser.from_log_mel
             windows = self._spectrograms(whole) if from_log_mel else self._seconds(whole)
             if len(windows):
                 yield (from_log_mel or self._recogniser)(windows)
+
+    def _whole_steps(self, samples):
+        """Samples of steps of a network that keeps state."""
+        n_samples = len(samples) - len(samples) % self._recogniser.model.step_samples
+        self._samples = samples[n_samples:]
+        return samples[:n_samples]
 
     def _seconds(self, samples):
         """Waveforms (n_steps, 16000) that have become whole."""

@@ -17,6 +17,12 @@ MODELS = ("model.keras", "saved_model", HALF_WEIGHTS, TAUGHT)
 FLOAT = "model_float.tflite"  # the same network for LiteRT: in pretrained/, and in export/ of a run
 # All files of a SavedModel.
 SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-*-of-*")
+# All files of an export for microcontrollers.
+MICRO = (
+    *("network.tflite", "front_end.tflite", "labels.txt", "report.json", "README.md"),
+    *("model.h", "model.c", "golden.h", "operations.h", "command.c", "command.h", "listen.h", "host.c"),
+    *("arduino/arduino.ino", "esp_idf/main.cc"),
+)
 # An answer whose probability is below it is told as *not sure*. Chosen on validation, by benchmarks.quiet --choose.
 SURE = 0.45
 

@@ -49,6 +49,8 @@ KIND = files.Kind(
 )
 EXPORTED = (  # all that may lie in the folder "export" of a run
     *("README.md", trained.FLOAT, "model_int8.tflite", "model.onnx"),
+    *("model_stream.tflite", "model_stream_int8.tflite"),
+    *(f"micro/{name}" for name in trained.MICRO),
     *(f"saved_model/{name}" for name in trained.SAVED_MODEL),
     *(f"web/{name}" for name in KIND.names),
 )

@@ -13,6 +13,9 @@ from utils.system.quiet import keras, tf
 
 layers = keras.layers
 
+PAST_FRAMES = 80  # whole steps of a stream
+CLIP_ALONE = "clip_alone"  # name of the layer that drops what came before a clip
+
 
 def start():
     """Input of a network: the symbolic input, and the same scaled to about zero mean and unit variance."""
@@ -25,7 +28,7 @@ def finish(inputs, x, n_labels):
     return keras.Model(inputs, layers.Dense(n_labels, name="logits")(x), name=NETWORK)
 
 
-def tc_resnet(n_labels, channels, kernel_size=9, dropout=0.5):
+def tc_resnet(n_labels, channels, kernel_size=9, dropout=0.5, causal=False):
     """Temporal-convolution residual network.
 
     Mel bins are the channels of a 1-D convolution over time, so even the first layer sees
@@ -38,6 +41,9 @@ def tc_resnet(n_labels, channels, kernel_size=9, dropout=0.5):
         from the one before halves the number of frames.
     kernel_size : int
         In frames, of the convolutions in the blocks.
+    causal : bool
+        Whether convolutions see nothing of what comes after a frame: a stream then needs no look-ahead. Such a network
+        learns from clips that follow others.
 
     References
     ----------
@@ -45,21 +51,45 @@ def tc_resnet(n_labels, channels, kernel_size=9, dropout=0.5):
     Devices, arXiv:1904.03814, figure 2 and table 1.
     """
     inputs, x = start()
-    x = _convolve(x, channels[0], 3)
+    x = _convolve(Past()(x) if causal else x, channels[0], 3, causal=causal)
     for before, n_channels in pairwise(channels):
         strides = 1 if n_channels == before else 2
-        shortcut = x if strides == 1 else _convolve(x, n_channels, 1, strides)
-        x = _convolve(x, n_channels, kernel_size, strides)
-        x = _convolve(x, n_channels, kernel_size, activate=False)
+        shortcut = x if strides == 1 else _convolve(x, n_channels, 1, strides, causal=causal)
+        x = _convolve(x, n_channels, kernel_size, strides, causal=causal)
+        x = _convolve(x, n_channels, kernel_size, activate=False, causal=causal)
         x = layers.ReLU()(layers.Add()([x, shortcut]))
+    if causal:
+        x = layers.Cropping1D((-(-PAST_FRAMES * x.shape[1] // (PAST_FRAMES + N_FRAMES)), 0), name=CLIP_ALONE)(x)
     x = layers.Dropout(dropout)(layers.GlobalAveragePooling1D()(x))
     return finish(inputs, x, n_labels)
 
 
-def _convolve(x, n_channels, kernel_size, strides=1, activate=True):
-    x = layers.Conv1D(n_channels, kernel_size, strides=strides, padding="same", use_bias=False)(x)
+def _convolve(x, n_channels, kernel_size, strides=1, activate=True, causal=False):
+    padding = "same"
+    if causal:
+        # Of each ``strides`` frames the last is the newest that is seen.
+        n_before, padding = kernel_size - strides, "valid"
+        x = layers.ZeroPadding1D((n_before, 0))(x) if n_before >= 0 else layers.Cropping1D((-n_before, 0))(x)
+    x = layers.Conv1D(n_channels, kernel_size, strides=strides, padding=padding, use_bias=False)(x)
     x = layers.BatchNormalization()(x)
     return layers.ReLU()(x) if activate else x
+
+
+@keras.saving.register_keras_serializable(package="course")
+class Past(layers.Layer):
+    """Puts sound before a clip, as in a stream: (batch, n, mels) to (batch, 80 + n, mels).
+
+    In training the end of another clip of the batch, in use the clip's own end.
+    """
+
+    def call(self, frames, training=None):
+        """Frames of before, then those of the clip."""
+        before = tf.roll(frames, 1, axis=0) if training else frames
+        return tf.concat([before[:, -PAST_FRAMES:], frames], axis=1)
+
+    def compute_output_shape(self, input_shape):
+        """So many frames more."""
+        return (input_shape[0], input_shape[1] + PAST_FRAMES, input_shape[2])
 
 
 def resnet(n_labels, channels, dropout=0.3):

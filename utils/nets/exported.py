@@ -6,6 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from utils.audio import CLIP_SAMPLES
+from utils.nets import live
 from utils.system.cli import CourseError, hold_back_notes
 
 ROUNDS, CLIPS_A_ROUND = 7, 50  # of which latency is the median
@@ -51,6 +52,11 @@ class LiteFile:
                 self(clip)
             rounds.append((time.perf_counter() - started) / CLIPS_A_ROUND * 1e3)
         return float(np.median(rounds))
+
+
+def open_lite(path):
+    """A ``.tflite`` file, of one second or, if it is named so, one that keeps state."""
+    return live.StreamFile(path) if Path(path).name.startswith("model_stream") else LiteFile(path)
 
 
 class OnnxFile:
