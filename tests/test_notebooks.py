@@ -59,9 +59,11 @@ def test_links_lead_to_the_notebook_that_they_name_the_one_before_and_the_next()
 @pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
 def test_every_task_has_a_check_and_a_folded_solution(path):
     prose = "\n".join(read_prose(path))
-    section = prose.partition("## Try it yourself")[2]
-    tasks = re.findall(r"^(\d)\. (.*)", section, flags=re.MULTILINE)
-    solutions = re.findall(r"(?s)<details>\n<summary>Solution (\d)</summary>\n\n.+?\n\n</details>", section)
+    # Tasks stand after the idea that they try, and at the end; their numbers go on.
+    sections = "\n".join(re.findall(r"(?ms)^##+ Try it.*?(?=^##? |\Z)", prose))
+    tasks = re.findall(r"^(\d+)\. (.*)", sections, flags=re.MULTILINE)
+    solutions = re.findall(r"(?s)<details>\n<summary>Solution (\d+)</summary>\n\n.+?\n\n</details>", sections)
+    assert [int(number) for number, _ in tasks] == list(range(1, len(tasks) + 1))
     assert len(tasks) > 1
     assert solutions == [number for number, _ in tasks]
     assert not [task for _, task in tasks if "*Check:*" not in task]
