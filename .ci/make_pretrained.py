@@ -1,6 +1,6 @@
 """Make pretrained/ of a run: its weights in 16 bits, labels, settings, scores, and a model card.
 
-python train_keras.py --recipe best --model tc_resnet8_1.2 --epochs 260 --logrun small
+python train_keras.py --recipe best --model resnet10_s --epochs 150 --logrun small
 python .ci/make_pretrained.py runs/small --noises noises.zip
 """
 
@@ -31,6 +31,7 @@ KEPT = (trained.EMBEDDING, trained.NEGATIVES)  # of .ci/make_embedding.py, which
 KIND = runs.KIND._replace(
     names=(*runs.KIND.names, "README.md", trained.FLOAT, trained.QUIET, *(path.name for path in KEPT))
 )
+DATA = "data/main/preprocessed"
 ROOT = Path(__file__).parents[1]
 
 
@@ -43,15 +44,17 @@ def main(arguments=None):
     run = Path(options.run)
     model = models.load_model(run / "model.keras")
     with files.new_folder(trained.PRETRAINED, KIND) as folder:
-        for name in ("config.json", "labels.txt", "result.json"):
+        for name in ("labels.txt", "result.json"):
             shutil.copy(run / name, folder)
+        # Where the data lay is this computer's own business.
+        files.write_json(folder / "config.json", files.read_json(run / "config.json") | {"path_to_data": DATA})
         for path in KEPT:
             shutil.copy(path, folder)
         saved.save_half(folder, model)
         # For browsers, of the same weights: where nothing was trained, nothing can be exported without TensorFlow.
         export.export(folder, "float").replace(folder / trained.FLOAT)
         files.remove(folder / "export")
-        cv = datasets.open_store("data/main/preprocessed")["cv"]
+        cv = datasets.open_store(DATA)["cv"]
         said = [training.predict_all(recogniser.load(path), cv).argmax(axis=1) for path in (run, folder)]
         config = files.read_json(run / "config.json")
         flags = " ".join(f"--{name} {config[name]}" for name in ("recipe", "model", "epochs"))
