@@ -89,6 +89,7 @@ ELSEWHERE = {  # and why
     "python -m utils.sources archive tensorflow-speech-recognition-challenge.zip": "asks for it: test_sources.py",
     "python -m utils.sources kaggle": "asks the network: test_downloads.py",
     "python -m utils.sources speech_commands": "the same",
+    "python -m utils.sources speech_commands --course": "the same",
     "python train_keras.py --recipe best --model resnet10_s --epochs 150": "many epochs: test_training.py",
     "python train_keras.py --recipe best": "the same",
     "python train_keras.py --no-negatives": "test_training.py",
