@@ -18,7 +18,18 @@ SET_COLOURS = {"train": "#0072B2", "cv": "#E69F00", "test": "#009E73"}
 SET_NAMES = {"train": "training", "cv": "validation", "test": "testing"}
 LINE = SET_COLOURS["train"]
 # Of lines beside what is blue or orange already, which mean said and heard there (Tol 2021, muted).
-OTHER_LINES = ("#117733", "#882255", "#332288", "#999933", "#AA4499", "#44AA99", "#661100", "#CC6677")
+OTHER_LINES = (
+    "#117733",
+    "#882255",
+    "#332288",
+    "#999933",
+    "#AA4499",
+    "#44AA99",
+    "#661100",
+    "#CC6677",
+    "#707070",
+    "black",
+)
 IMAGES = Path("imgs")
 
 RANGE_DB = 80  # shown of a spectrum; what is weaker has the darkest colour
@@ -330,7 +341,8 @@ def plot_trade(ax, curves):
         ax.plot(alarms, missed, marker="o", markersize=4, color=colour, label=name)
         for i in (0, -1):
             place = (alarms[i], 100 * (1 - matched[i]))
-            ax.annotate(f"{thresholds[i]:.2f}", place, xytext=(4, 4), textcoords="offset points", fontsize=8)
+            style = {"fontsize": 8, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
+            ax.annotate(f"{thresholds[i]:.2f}", place, xytext=(5, 5), textcoords="offset points", **style)
     ax.set(xlabel="false alarms an hour", ylabel="keywords missed or mistaken (%)", xlim=(0, None), ylim=(0, 100))
     ax.legend(ncols=len(curves), loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
