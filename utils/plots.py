@@ -5,6 +5,7 @@ can share their axis; a spectrum that is handed over ready-made is of one second
 """
 
 import io
+from itertools import cycle
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +17,19 @@ from utils.nets.frames import FRAME_LENGTH, HOP_LENGTH
 SET_COLOURS = {"train": "#0072B2", "cv": "#E69F00", "test": "#009E73"}
 SET_NAMES = {"train": "training", "cv": "validation", "test": "testing"}
 LINE = SET_COLOURS["train"]
+# Of lines beside what is blue or orange already, which mean said and heard there (Tol 2021, muted).
+OTHER_LINES = (
+    "#117733",
+    "#882255",
+    "#332288",
+    "#999933",
+    "#AA4499",
+    "#44AA99",
+    "#661100",
+    "#CC6677",
+    "#707070",
+    "black",
+)
 IMAGES = Path("imgs")
 
 RANGE_DB = 80  # shown of a spectrum; what is weaker has the darkest colour
@@ -307,9 +321,9 @@ def plot_probabilities(ax, rows, labels, step_s, threshold=None):
     Labels that never reach a third are gray. A threshold is drawn as a line.
     """
     times = np.arange(len(rows)) * step_s
-    for label, row in zip(labels, np.transpose(rows)):
+    for label, row, colour in zip(labels, np.transpose(rows), cycle(OTHER_LINES)):
         shown = row.max() >= 1 / 3
-        style = {"label": label, "linewidth": 1.5} if shown else {"color": "lightgray", "linewidth": 0.6}
+        style = {"label": label, "color": colour, "linewidth": 1.5} if shown else {"color": "0.8", "linewidth": 0.6}
         ax.plot(times, row, **style)
     if threshold is not None:
         ax.axhline(threshold, color="black", linestyle="--", linewidth=1)
@@ -323,14 +337,16 @@ def plot_trade(ax, curves):
 
     ``curves`` is name -> a list of (threshold, false alarms an hour, matched share).
     """
-    for name, points in curves.items():
+    for (name, points), colour in zip(curves.items(), cycle(OTHER_LINES)):
         thresholds, alarms, matched = zip(*points)
-        ax.plot(alarms, [100 * (1 - share) for share in matched], marker="o", markersize=4, label=name)
+        missed = [100 * (1 - share) for share in matched]
+        ax.plot(alarms, missed, marker="o", markersize=4, color=colour, label=name)
         for i in (0, -1):
             place = (alarms[i], 100 * (1 - matched[i]))
-            ax.annotate(f"{thresholds[i]:.2f}", place, xytext=(4, 4), textcoords="offset points", fontsize=8)
+            style = {"fontsize": 8, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
+            ax.annotate(f"{thresholds[i]:.2f}", place, xytext=(5, 5), textcoords="offset points", **style)
     ax.set(xlabel="false alarms an hour", ylabel="keywords missed or mistaken (%)", xlim=(0, None), ylim=(0, 100))
-    ax.legend()
+    ax.legend(ncols=len(curves), loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
 
 

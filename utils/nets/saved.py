@@ -33,6 +33,11 @@ class Network:
         """Probabilities."""
         return self._call(waveforms)
 
+    @property
+    def of_keras(self):
+        """The model of Keras, from waveforms to logits; None where a SavedModel was read."""
+        return getattr(self.logits, "func", None)
+
 
 def _make_answer(logits, shape):
     """Function of a batch of any size: one graph, as tracing one for each size would take longer than the answers."""
