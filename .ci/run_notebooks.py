@@ -25,8 +25,8 @@ from utils.system.cli import progress
 
 # As COURSE=fast takes on two cores: what the time that is left is reckoned from.
 MINUTES = {
-    **{"0_split_data": 0.4, "1_visualize": 0.6, "2_preprocess_augment": 0.7, "3_sample_experiments": 3},
-    **{"4_full_training": 3, "5_recognize": 2, "train_jupyter_keras": 2},
+    **{"0_split_data": 0.9, "1_visualize": 0.9, "2_preprocess_augment": 1, "3_sample_experiments": 3},
+    **{"4_full_training": 3, "5_recognize": 2, "train_jupyter_keras": 2.5},
 }
 # Code and outputs go between kernel and client through sockets that others on this computer could read.
 ENCRYPTED = Config(KernelManager={"transport_encryption": "auto"})

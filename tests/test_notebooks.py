@@ -70,14 +70,13 @@ def test_every_task_has_a_check_and_a_folded_solution(path):
 
 
 def test_cells_are_short_and_explained():
-    # The guidance is stricter (contribute.md shows both); these are where a notebook is no course any more.
     for path in NOTEBOOKS:
         found = measure_notebooks.measure(path)
-        assert found["median"] <= 13, path.name
-        assert found["nine_of_ten"] <= 21, path.name
-        assert found["longest"] <= 30, path.name
-        assert found["prose_before"] >= 0.8, path.name
-        assert found["code_run"] <= 4, path.name
+        assert found["median"] <= 6, path.name
+        assert found["nine_of_ten"] <= 12, path.name
+        assert found["longest"] <= 20, path.name
+        assert found["prose_before"] >= 0.9, path.name
+        assert found["code_run"] <= 2, path.name
 
 
 @pytest.mark.slow

@@ -18,18 +18,7 @@ SET_COLOURS = {"train": "#0072B2", "cv": "#E69F00", "test": "#009E73"}
 SET_NAMES = {"train": "training", "cv": "validation", "test": "testing"}
 LINE = SET_COLOURS["train"]
 # Of lines beside what is blue or orange already, which mean said and heard there (Tol 2021, muted).
-OTHER_LINES = (
-    "#117733",
-    "#882255",
-    "#332288",
-    "#999933",
-    "#AA4499",
-    "#44AA99",
-    "#661100",
-    "#CC6677",
-    "#707070",
-    "black",
-)
+OTHER_LINES = ("#117733", "#882255", "#332288", "#999933", "#AA4499", "#44AA99", "#661100", "#CC6677", "#707070")
 IMAGES = Path("imgs")
 
 RANGE_DB = 80  # shown of a spectrum; what is weaker has the darkest colour
@@ -62,9 +51,8 @@ def plot_silence_stretches(ax, starts_by_recording):
     for row, starts_by_set in enumerate(starts_by_recording.values()):
         for name, starts in starts_by_set.items():
             pieces = [(start / SAMPLE_RATE, CLIP_SAMPLES / SAMPLE_RATE) for start in starts]
-            ax.broken_barh(
-                pieces, (row - 0.4, 0.8), color=SET_COLOURS[name], label=SET_NAMES[name] if row == 0 else None
-            )
+            label = None if row else SET_NAMES[name]
+            ax.broken_barh(pieces, (row - 0.4, 0.8), color=SET_COLOURS[name], label=label)
     ax.set_yticks(range(len(starts_by_recording)), [name.replace("_", " ") for name in starts_by_recording])
     ax.set(xlabel="time in the recording (s)")
     ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))
@@ -188,16 +176,6 @@ def plot_fft(ax, magnitude):
     hz = np.linspace(0, SAMPLE_RATE / 2, len(magnitude))
     ax.plot(hz, to_db(np.square(magnitude)), color=LINE, linewidth=0.8)
     ax.set(xlabel="frequency (Hz)", ylabel="level (dB)", xlim=(0, SAMPLE_RATE / 2))
-    return ax
-
-
-def plot_onset_strength(ax, waveform):
-    """How much the spectrum grows from frame to frame: high where a sound sets in."""
-    import librosa
-
-    strength = librosa.onset.onset_strength(y=waveform, sr=SAMPLE_RATE, hop_length=LONG_HOP)
-    ax.plot(np.arange(len(strength)) * LONG_HOP / SAMPLE_RATE, strength, color=LINE)
-    ax.set(xlabel="time (s)", ylabel="onset strength", xlim=(0, _seconds(waveform)))
     return ax
 
 
@@ -342,7 +320,7 @@ def plot_trade(ax, curves):
         missed = [100 * (1 - share) for share in matched]
         ax.plot(alarms, missed, marker="o", markersize=4, color=colour, label=name)
         for i in (0, -1):
-            place = (alarms[i], 100 * (1 - matched[i]))
+            place = (alarms[i], missed[i])
             style = {"fontsize": 8, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
             ax.annotate(f"{thresholds[i]:.2f}", place, xytext=(5, 5), textcoords="offset points", **style)
     ax.set(xlabel="false alarms an hour", ylabel="keywords missed or mistaken (%)", xlim=(0, None), ylim=(0, 100))
@@ -354,15 +332,14 @@ def to_palette(png):
     """The same picture in 256 colours: less than half the bytes, and no eye sees the difference."""
     from PIL import Image
 
-    small = io.BytesIO()
     with Image.open(io.BytesIO(png)) as picture:
-        picture.convert("RGB").quantize(256, dither=Image.Dither.NONE).save(small, "PNG", optimize=True)
+        few = picture.convert("RGB").quantize(256, dither=Image.Dither.NONE)
+    few.save(small := io.BytesIO(), "PNG", optimize=True)
     return small.getvalue()
 
 
 def save(figure, name):
     """Keep a figure as ``imgs/<name>.png``, a picture that the README shows, on white whatever the page's colour."""
     IMAGES.mkdir(exist_ok=True)
-    png = io.BytesIO()
-    figure.savefig(png, dpi=110, bbox_inches="tight", pad_inches=0.2, facecolor="white")
+    figure.savefig(png := io.BytesIO(), dpi=110, bbox_inches="tight", pad_inches=0.2, facecolor="white")
     (IMAGES / f"{name}.png").write_bytes(to_palette(png.getvalue()))
