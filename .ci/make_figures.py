@@ -26,7 +26,7 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from utils import audio, augment, corpus, plots, runs, store
+from utils import audio, augment, corpus, features, plots, recogniser, runs, store, trained
 from utils.system import cli, files
 from utils.system.cli import CourseError
 
@@ -192,6 +192,23 @@ def draw_terminal(lines):
     return figure
 
 
+def draw_strip(clip):
+    """What happens to a clip: waveform, log-mel spectrogram, and what the network in pretrained/ answers."""
+    hear, labels = recogniser.load(trained.PRETRAINED), trained.read_labels(trained.PRETRAINED)
+    figure, axes = plt.subplots(1, 3, figsize=(8, 2.2), layout="constrained")
+    plots.plot_waveform(axes[0], clip).set_title("a second of sound: 16,000 numbers", fontsize=9)
+    log_mel = features.log_mel(clip[np.newaxis])[0]
+    axes[1].imshow(log_mel.T, origin="lower", aspect="auto", extent=(0, 1, 0, log_mel.shape[1]))
+    axes[1].set_title("its log-mel spectrogram: 98 x 40", fontsize=9)
+    axes[1].set(xlabel="time (s)", ylabel="mel bin")
+    axes[2].barh(labels, hear(clip[np.newaxis])[0])
+    axes[2].invert_yaxis()
+    axes[2].set(xlabel="probability", xlim=(0, 1))
+    axes[2].tick_params(axis="y", labelsize=7)
+    axes[2].set_title("the network's answer: 12 probabilities", fontsize=9)
+    return figure
+
+
 def train(name):
     """Run a training script with its defaults; what it wrote."""
     command = (f"train_{name}.py", "--logrun", name)
@@ -240,6 +257,7 @@ def main(arguments=None):
         "spectrograms": draw_spectra(speakers, plots.plot_spectrogram, "frequency (Hz)", hop_length=128),
         "mel_spectrograms": draw_spectra(speakers, plots.plot_mel_spectrogram, "frequency (Hz, mel scale)"),
         "chromagrams": draw_chromagrams(speakers),
+        "strip": draw_strip(speakers[0]["left"]),
         "noise_mixing": draw_noise(speakers[0]["left"]),
         "learning_curve": draw_learning_curve(),
         "confusion_matrix": draw_confusion(result),

@@ -10,6 +10,7 @@ import http.server
 import importlib
 import itertools
 import json
+import lzma
 import os
 import shutil
 import socket
@@ -24,7 +25,7 @@ from types import SimpleNamespace
 import pytest
 from conftest import dying_after, make_raw, pack_challenge, tree
 
-from utils import sources
+from utils import datasets, evaluation, prepare, sources
 from utils.labels import KEYWORDS, LABELS, OTHER_WORDS
 from utils.system import cli, downloads
 
@@ -447,6 +448,54 @@ def test_speech_commands_are_laid_out_as_kaggles_data_once(public, packed, run, 
     public.asked.clear()
     assert run(*command) == (0, f"{raw}: nothing to do; next: python -m utils.prepare --raw {raw}\n")
     assert public.asked == []
+
+
+def test_the_courses_own_recordings_are_known_by_their_sound(public, packed, run, tmp_path, monkeypatch):
+    """Under whatever name and in whichever version they lie; what is in none is told."""
+    new, old = (sorted(packed.made[version].glob("*/*_nohash_0.wav")) for version in (2, 1))
+    clips = [(f"{path.parent.name}/{path.stem}9.wav", path) for path in (new[0], new[-1], old[0])]
+    rows = [f"{clip},{sources.hash_sound(path)},{of}\n" for (clip, path), of in zip(clips, ("cv", "train", "test"))]
+    monkeypatch.setattr(sources, "COURSE", tmp_path / "list.xz")
+    sources.COURSE.write_bytes(lzma.compress("".join([*rows, f"yes/gone_nohash_0.wav,{'0' * 16},cv\n"]).encode()))
+
+    raw = tmp_path / "data" / "raw"
+    assert run("speech_commands", "--raw", raw, "--course")[0] == 0
+    assert run.warnings == 1
+    train = tree(raw / "train")
+    assert {name: train[f"audio/{name}"] for name, _ in clips} == {name: path.read_bytes() for name, path in clips}
+    assert train["validation_list.txt"] == f"{clips[0][0]}\n".encode()
+    assert names(raw.parent) == ["raw"]
+    public.asked.clear()
+    assert run("speech_commands", "--raw", raw, "--course") == (
+        0,
+        f"{raw}: nothing to do; next: python -m utils.prepare --raw {raw}\n",
+    )
+    assert public.asked == []
+
+
+@pytest.mark.recordings
+def test_the_courses_own_recordings_have_the_hash_that_outputs_name(server, real_raw, run, tmp_path, monkeypatch):
+    """Of archives that hold them among others, half in each version."""
+    table, boxes = {}, [tmp_path / "1", tmp_path / "2"]
+    for number, path in enumerate(sorted((real_raw / "train" / "audio").glob("*/*.wav"))):
+        target = boxes[number % 2] / path.parent.name / path.name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        os.link(path, target)
+    for version, box in enumerate(boxes, start=1):
+        name = f"speech_commands_v0.0{version}"
+        with tarfile.open(tmp_path / f"{name}.tar.gz", "w:gz", compresslevel=1) as archive:
+            archive.add(box, ".")
+        content = server.files[f"/data/{name}.tar.gz"] = (tmp_path / f"{name}.tar.gz").read_bytes()
+        table[name] = len(content), hashlib.sha256(content).hexdigest()
+    monkeypatch.setattr(downloads, "PUBLIC", f"{server.url}/data/")
+    monkeypatch.setattr(downloads, "SPEECH_COMMANDS", table)
+    monkeypatch.chdir(tmp_path)
+    assert run("speech_commands", "--course")[0] == 0
+    assert not run.warnings
+    prepare.main([])
+    sets = datasets.open_store("data/main/preprocessed")
+    rows = [f"{of}/{name}" for of, clip_set in sets.items() for name in clip_set.names]
+    assert evaluation.hash_names(rows) == "741be3e261eb"
 
 
 def test_speech_commands_is_version_1_by_default(public, run, tmp_path):

@@ -49,7 +49,12 @@ def read_cells(path):
 
 def find_names():
     """Modules of utils/ that a notebook, a script or a command of the README names."""
-    named = {f"utils.{name}" for name in re.findall(r"python -m utils\.(\w+)", read(ROOT / "README.md"))}
+    named = {
+        f"utils.{name}"
+        for name in re.findall(
+            r"python -m utils\.(\w+)", "".join(map(read, [ROOT / "README.md", *ROOT.glob("docs/*.md")]))
+        )
+    }
     for source in (*map(read, SCRIPTS), *map(read_cells, ROOT.glob("*.ipynb"))):
         named |= read_imports(source, MODULES)
     return named

@@ -7,6 +7,7 @@ pytest tests/test_page.py --photographs imgs     keeps what it shows, for the RE
 import contextlib
 import functools
 import http.server
+import io
 import itertools
 import json
 import re
@@ -20,6 +21,7 @@ import numpy as np
 import pytest
 import soxr
 from conftest import PATIENCE, free_ports, serving, start_browser
+from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from utils import audio, corpus, export, plots, prepare, trained, voices, web
@@ -31,6 +33,7 @@ WORDS = ("yes", "right", "on")
 RATES = (44_100, 48_000)
 PHONE = {"width": 360, "height": 800}
 DESK = {"width": 1280, "height": 900}
+FRAME_MS = 200  # of the moving picture
 FAKE = "--use-fake-device-for-media-stream"
 ALLOWED = "--use-fake-ui-for-media-stream"
 AXE = web.MODULES / "axe-core" / "axe.min.js"
@@ -500,6 +503,15 @@ def test_the_page_is_accessible_and_fits_a_telephone(scheme, url, deaf):
     close(page)
 
 
+def film(page, n_frames=40):
+    """What the page shows as time goes on."""
+    frames = []
+    for _ in range(n_frames):
+        frames.append(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+        page.wait_for_timeout(FRAME_MS)
+    return frames
+
+
 def test_pictures_for_the_readme(url, playwright, tmp_path, request):
     """With --photographs alone: the first test clip of each word, over a real background, as the page shows it."""
     folder = request.config.getoption("photographs")
@@ -529,8 +541,12 @@ def test_pictures_for_the_readme(url, playwright, tmp_path, request):
             if name == "page_word":
                 expect(page.locator("#answer[data-probabilities]")).to_be_visible()
             else:
+                frames = film(page) if name == "page_live" else None
                 expect(page.locator("#log .heard", has_text="right")).to_be_visible()
                 page.wait_for_timeout(500)  # until its end is known too
+                if frames:
+                    shown = {"save_all": True, "append_images": frames[1:], "duration": FRAME_MS, "loop": 0}
+                    frames[0].save(Path(folder) / "page_live.webp", **shown, quality=60, method=6)
             page.mouse.move(0, 0)
             page.locator(":focus").evaluate_all("elements => elements.forEach(element => element.blur())")
             (Path(folder) / f"{name}.png").write_bytes(

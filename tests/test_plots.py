@@ -135,6 +135,14 @@ def test_onset_strength_and_tempogram_keep_time(ax, tone):
     assert other.get_ylabel() == "lag (s)"
 
 
+def test_a_bar_twice_as_long_has_twice_as_many_clips(ax):
+    plots.plot_counts(ax, {"train": {"yes": 20, "no": 40}, "cv": {"yes": 5, "no": 10}})
+    lengths = [bar.get_window_extent().height for bar in ax.patches]
+    assert lengths == pytest.approx(lengths[0] * np.array([1, 2, 0.25, 0.5]))
+    assert ax.get_ylabel() == "clips"
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["training", "validation"]
+
+
 def test_a_grid_labels_its_clips_and_shares_axes(tone):
     figure = plt.figure()
     axes = plots.plot_grid(figure, [tone] * 6, list("abcdef"), plots.plot_waveform, rows=2)

@@ -1,4 +1,7 @@
-"""Guards: what the README tells to run does run; imgs/ holds what is shown and no more, each with a text, all small."""
+"""Guards: what README and docs/ tell to run does run, and their figures were measured; pictures are shown, and small.
+
+All of imgs/ is shown somewhere, each with a text.
+"""
 
 import importlib
 import json
@@ -15,7 +18,8 @@ from utils import audio
 from utils.system import cli
 
 ROOT = Path(__file__).parents[1]
-PAGES = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*.ipynb")]
+PAGES = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*.ipynb")]
+GUIDES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("install", "data", "train", "recognise")))
 MAX_BYTES = 3_000_000  # every clone carries them
 
 
@@ -56,8 +60,8 @@ def test_pictures_are_small():
 
 
 def list_commands():
-    """Commands of the README in its order: indented lines, and those in its sentences and tables, without remarks."""
-    prose = read_prose(ROOT / "README.md")
+    """Commands of README and docs/ in order: indented lines, and those in sentences and tables, without remarks."""
+    prose = "\n".join(map(read_prose, GUIDES))
     found = re.findall(r"^    (\S.*)$|`((?:python|make|pip) [^`]+)`", prose, flags=re.MULTILINE)
     return list(dict.fromkeys(re.split(r"\s{2,}", line or span)[0] for line, span in found))
 
@@ -85,7 +89,8 @@ ELSEWHERE = {  # and why
     "python -m utils.sources archive tensorflow-speech-recognition-challenge.zip": "asks for it: test_sources.py",
     "python -m utils.sources kaggle": "asks the network: test_downloads.py",
     "python -m utils.sources speech_commands": "the same",
-    "python train_keras.py --recipe best --model tc_resnet8_1.2 --epochs 260": "many epochs: test_training.py",
+    "python -m utils.sources speech_commands --course": "the same",
+    "python train_keras.py --recipe best --model resnet10_s --epochs 150": "many epochs: test_training.py",
     "python train_keras.py --recipe best": "the same",
     "python train_keras.py --no-negatives": "test_training.py",
     "python train_keras.py --no-augment": "the same",
@@ -161,6 +166,14 @@ def test_commands_of_the_readme_are_understood(monkeypatch):
             arguments.remove("--help")
         with pytest.raises(Understood):
             main(arguments)
+
+
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_figures_are_those_of_the_measurements(guide):
+    measured = "".join(map(read_prose, (ROOT / "benchmarks" / "README.md", ROOT / "pretrained" / "README.md")))
+    results = read_prose(guide).partition("<details>")[0]  # others' figures are folded
+    figures = set(re.findall(r"(?<![\d.,:])(?:0\.\d{3}|\d{2,3},\d{3})(?![\d.,])", results))
+    assert sorted(figure for figure in figures if figure not in measured) == []
 
 
 def test_what_the_readme_installs_and_makes_exists():

@@ -128,7 +128,7 @@ def read_list(path):
     """Names in a ``validation_list.txt`` or ``testing_list.txt``, such as ``bed/0a7c2a8d_nohash_0.wav``."""
     path = Path(path)
     if not path.is_file():
-        raise CourseError(f"{path} is missing: the split needs it (unpack the whole archive, see README)")
+        raise CourseError(f"{path} is missing: the split needs it (unpack the whole archive, see docs/data.md)")
     lines = [line.strip().replace("\\", "/").removeprefix("./") for line in files.read_text(path).splitlines()]
     return [line for line in lines if line]
 

@@ -39,13 +39,13 @@ PITCH_CLASSES = ("C", "C#", "D", "D#", "E", "F", "F#", "G", "G#", "A", "A#", "B"
 
 
 def plot_counts(ax, counts):
-    """Bars of clips by label on a logarithmic axis, one colour a set; ``counts`` is set -> label -> clips."""
+    """Bars of clips by label, one colour a set; ``counts`` is set -> label -> clips."""
     width = 0.8 / len(counts)
     for offset, (name, by_label) in enumerate(counts.items()):
         places = np.arange(len(by_label)) + (offset - (len(counts) - 1) / 2) * width
-        ax.bar(places, list(by_label.values()), width, label=name, color=SET_COLOURS[name])
+        ax.bar(places, list(by_label.values()), width, label=SET_NAMES[name], color=SET_COLOURS[name])
     ax.set_xticks(range(len(by_label)), by_label, rotation=45, ha="right")
-    ax.set(yscale="log", ylim=(1, None), ylabel="clips (logarithmic)")
+    ax.set(ylabel="clips")
     ax.legend(ncols=len(counts), loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
 
@@ -62,7 +62,9 @@ def plot_silence_stretches(ax, starts_by_recording):
     for row, starts_by_set in enumerate(starts_by_recording.values()):
         for name, starts in starts_by_set.items():
             pieces = [(start / SAMPLE_RATE, CLIP_SAMPLES / SAMPLE_RATE) for start in starts]
-            ax.broken_barh(pieces, (row - 0.4, 0.8), color=SET_COLOURS[name], label=name if row == 0 else None)
+            ax.broken_barh(
+                pieces, (row - 0.4, 0.8), color=SET_COLOURS[name], label=SET_NAMES[name] if row == 0 else None
+            )
     ax.set_yticks(range(len(starts_by_recording)), [name.replace("_", " ") for name in starts_by_recording])
     ax.set(xlabel="time in the recording (s)")
     ax.legend(ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1))

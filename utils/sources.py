@@ -3,6 +3,7 @@
   command                                  brings                      needs
   python -m utils.voices                   speech made on the spot     nothing
   python -m utils.sources speech_commands  Speech Commands, public     the network: 1.6 GB, with --version 2 2.5 GB
+                          ... --course     of it, the course's own     the same for both versions: 4 GB
   python -m utils.sources kaggle           the competition's data      an account at kaggle.com, its token in
                                                                        ~/.kaggle/access_token, the rules accepted
   python -m utils.sources archive PATH     the competition's data      its zip, downloaded by you
@@ -15,12 +16,14 @@ cut off goes on, or starts anew, when it is run again.
 import argparse
 import contextlib
 import hashlib
+import lzma
 import os
 import sys
 from pathlib import Path
 
 import numpy as np
 
+from utils import audio, corpus
 from utils.labels import SILENCE
 from utils.system import archives, cli, downloads, files
 from utils.system.cli import BadUse, CourseError
@@ -30,6 +33,7 @@ RAW = Path("data/raw")
 # What the course needs of the competition's data, by the name of its archive in Kaggle's zip.
 PACKED = {"train": "train", "test": "test", "sample_submission": "sample_submission.csv"}
 PARTS = tuple(PACKED.values())
+COURSE = Path(__file__).with_name("course_clips.csv.xz")  # by .ci/list_course.py: name, hash of sound, set
 END_BYTES = 1 << 20  # of an archive, which tell it from others
 SEED = 220788
 
@@ -122,6 +126,52 @@ def download_speech_commands(version=1, raw=RAW):
             labelled = [(path, path.parent.name.strip("_")) for path in clips]
             hide_labels(labelled, work, solution, np.random.default_rng(SEED))
             return _move_in({part: work / part for part in parts}, raw, name, name)
+
+
+def hash_sound(path):
+    """Short hash of a recording's samples, whatever its header says; None for one that cannot be read."""
+    try:
+        return hashlib.sha256(audio.read_wav(path).tobytes()).hexdigest()[:16]
+    except audio.WavError:
+        return None
+
+
+def download_course(raw=RAW):
+    """Bring, of the public Speech Commands, the recordings that the course's outputs were made on; see :func:`unpack`.
+
+    They are known by their sound, as the versions name some of them differently. The lists of validation and test are
+    the course's own. Of what is in no version, a line says how much.
+    """
+    raw, name = Path(raw), "recordings of the course"
+    rows = [row.split(",") for row in lzma.decompress(COURSE.read_bytes()).decode().splitlines()]
+    with files.work_folder(raw) as work:
+        if _is_there(raw, ("train",), name):
+            return []
+        wanted = {}
+        for clip, sound, _ in rows:
+            wanted.setdefault(sound, []).append(clip)
+        with _download_folder(raw, "speech_commands") as folder:
+            for version in (2, 1):
+                [archive] = downloads.fetch_public([f"speech_commands_v0.0{version}"], folder)
+                archives.extract(archive, work / archive.name)
+                _pick(work / archive.name, wanted, work / "train" / "audio")
+                if not wanted:
+                    break
+            lost = {clip for clips in wanted.values() for clip in clips}
+            if lost:
+                cli.warn(f"{len(lost):,} of {len(rows):,} recordings are in no version: scores will differ")
+            for of, listed in corpus.LISTS.items():
+                names = [clip for clip, _, its in rows if its == of and clip not in lost]
+                files.write_text(work / "train" / listed, "".join(f"{clip}\n" for clip in names))
+            return _move_in({"train": work / "train"}, raw, name, name)
+
+
+def _pick(folder, wanted, target):
+    """Move recordings whose sound is wanted (hash -> names) to their places in ``target``; those are wanted no more."""
+    for path in cli.progress(sorted(folder.glob("*/*.wav")), desc="looking for the course's", unit="clip"):
+        for clip in wanted.pop(hash_sound(path), []):
+            (target / clip).parent.mkdir(parents=True, exist_ok=True)
+            files.link_or_copy(path, target / clip)
 
 
 @contextlib.contextmanager
@@ -247,7 +297,9 @@ def main(arguments=None):
     doors = parser.add_subparsers(dest="door", required=True, metavar="DOOR", parser_class=cli.Parser)
     public = doors.add_parser("speech_commands", help="download the public recordings; no account")
     words = "1: the competition's thirty words; 2: 35 words"
-    public.add_argument("--version", type=int, choices=(1, 2), default=1, help=words)
+    which = public.add_mutually_exclusive_group()
+    which.add_argument("--version", type=int, choices=(1, 2), default=1, help=words)
+    which.add_argument("--course", action="store_true", help="the recordings of the course's outputs alone, of both")
     kaggle = doors.add_parser("kaggle", help="download the competition's data with your Kaggle token")
     archive = doors.add_parser("archive", help="unpack what you downloaded from Kaggle")
     archive.add_argument("path", type=cli.path_text, help="the zip, one of the 7z files in it, or a folder with them")
@@ -258,6 +310,8 @@ def main(arguments=None):
         new = unpack(options.path, options.raw)
     elif options.door == "kaggle":
         new = download_competition(options.raw)
+    elif options.course:
+        new = download_course(options.raw)
     else:
         new = download_speech_commands(options.version, options.raw)
     then = () if options.raw == str(RAW) else ("--raw", options.raw)

@@ -6,6 +6,8 @@ Nothing is executed here. A notebook that `make course` has executed is shown wi
 players; another one as it is committed. One line says which.
 """
 
+import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -21,12 +23,12 @@ from utils import trained, web
 
 project = html_title = "TensorFlow Speech Recognition: a course"
 root_doc = "README"
-extensions = ["myst_nb"]
-include_patterns = ["*.md", "*.ipynb", "*/README.md"]
+extensions = ["myst_nb", "sphinx_copybutton", "sphinx_design"]
+include_patterns = ["*.md", "*.ipynb", "*/README.md", "docs/*.md"]
 exclude_patterns = [".*", "book", "course", "data", "runs", "tf_logs"]
 
 nb_execution_mode = "off"
-myst_enable_extensions = ["dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath"]
 myst_heading_anchors = 3
 highlight_language = "none"  # of code that does not say what it is: commands
 
@@ -45,7 +47,7 @@ TREE = """
 
 ```{toctree}
 :hidden:
-:caption: Notebooks
+:caption: Learn
 :glob:
 
 [0-9]_*
@@ -54,13 +56,45 @@ train_jupyter_keras
 
 ```{toctree}
 :hidden:
-:caption: Beside the course
+:caption: Reference
 :glob:
 
-*/README
+docs/*
+pretrained/README
+benchmarks/README
+```
+
+```{toctree}
+:hidden:
+:caption: Project
+
 contribute
+tests/README
 CHANGELOG
 ```
+"""
+COURSE = re.compile(r"(?m)^\| notebook \|.*\n(?:\|.*\n)+")  # the table of notebooks, in the README
+PICTURES = {
+    "0_split_data": "notebook_zero_counts.png",
+    "1_visualize": "mel_spectrograms.png",
+    "2_preprocess_augment": "noise_mixing.png",
+    "3_sample_experiments": "learning_curve.png",
+    "4_full_training": "confusion_matrix.png",
+    "train_jupyter_keras": "terminal_training.png",
+    "5_recognize": "notebook_five_stream.png",
+}
+CARD = """
+::::{{grid-item-card}} {title}
+:link: {name}
+:link-type: doc
+:img-top: imgs/{picture}
+
+{does}
+
+:::{{card-footer}}
+{place} of 7 · minutes: {minutes}
+:::
+::::
 """
 
 # From a site, the page itself; a browser does not let a page from disk load a network.
@@ -106,11 +140,29 @@ def read_source(app, name, source):
     """Give the front page its table of contents, and executed notebooks their outputs."""
     if name == root_doc:
         title, rest, after = source[0].partition("\n## ")
+        table = COURSE.search(after)
+        after = after[: table.start()] + _lay_cards(Path(app.srcdir), table[0]) + after[table.end() :]
         source[0] = title + SPEAK + rest + after + TREE
-    elif name in app.executed:
-        notebook = nbformat.read(Path(app.srcdir) / "course" / f"{name}.ipynb", as_version=4)
-        notebook.cells.insert(1, nbformat.v4.new_markdown_cell(NOTE))
+    elif name in PICTURES:
+        place = nbformat.v4.new_markdown_cell(f"*Notebook {list(PICTURES).index(name) + 1} of 7*")
+        folder = Path(app.srcdir) / ("course" if name in app.executed else "")
+        notebook = nbformat.read(folder / f"{name}.ipynb", as_version=4)
+        note = [nbformat.v4.new_markdown_cell(NOTE)] if name in app.executed else []
+        notebook.cells[1:1] = [place, *note]
         source[0] = nbformat.writes(notebook)
+
+
+def _lay_cards(folder, table):
+    """The table of notebooks as cards."""
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
+    of = {re.search(r"\[(\w+)\]", row[0])[1]: row for row in rows}
+    cards = []
+    for place, (name, picture) in enumerate(PICTURES.items(), start=1):
+        first = json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"][0]
+        title = "".join(first["source"]).splitlines()[0].removeprefix("# ")
+        does, minutes = of[name][1], of[name][-1]
+        cards.append(CARD.format(title=title, name=name, picture=picture, does=does, place=place, minutes=minutes))
+    return ":::::{grid} 1 2 2 3\n:gutter: 3\n" + "".join(cards) + ":::::\n"
 
 
 def write_formula(writer, node):

@@ -25,7 +25,7 @@ def make_strategy(name):
     """
     if needs_workers(name):
         if not _read_config()[0]:
-            raise CourseError("--strategy multi_worker needs TF_CONFIG, which names the workers: see the README")
+            raise CourseError("--strategy multi_worker needs TF_CONFIG, which names the workers: see docs/train.md")
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
@@ -64,7 +64,7 @@ def _read_config():
     except (ValueError, AttributeError, TypeError):
         is_whole = False
     if not is_whole:
-        raise CourseError(f"TF_CONFIG is not JSON such as {EXAMPLE}: see the README")
+        raise CourseError(f"TF_CONFIG is not JSON such as {EXAMPLE}: see docs/train.md")
     workers = [(kind, index) for kind, hosts in addresses for index in range(len(hosts))]
     if workers and own not in workers:
         raise CourseError(f"TF_CONFIG names no worker of its task's type {own[0]!r} and index {own[1]!r}")

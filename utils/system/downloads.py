@@ -42,7 +42,10 @@ def fetch_public(names, folder):
 
     pooch.get_logger().setLevel("WARNING")  # its notes on each file would come between the course's own lines
     archives = {f"{name}.tar.gz": SPEECH_COMMANDS[name] for name in names}
-    files.require_ours(folder, files.Kind("a download", None, None, (*archives, f"{UNFINISHED}*")))
+    files.require_ours(
+        folder,
+        files.Kind("a download", None, None, (*(f"{name}.tar.gz" for name in SPEECH_COMMANDS), f"{UNFINISHED}*")),
+    )
     folder.mkdir(parents=True, exist_ok=True)
     for path in folder.glob(f"{UNFINISHED}*"):
         path.unlink()
