@@ -140,8 +140,7 @@ def read_source(app, name, source):
     """Give the front page its table of contents, and executed notebooks their outputs."""
     if name == root_doc:
         title, rest, after = source[0].partition("\n## ")
-        table = COURSE.search(after)
-        after = after[: table.start()] + _lay_cards(Path(app.srcdir), table[0]) + after[table.end() :]
+        after = COURSE.sub(lambda table: _lay_cards(Path(app.srcdir), table[0]), after)
         source[0] = title + SPEAK + rest + after + TREE
     elif name in PICTURES:
         place = nbformat.v4.new_markdown_cell(f"*Notebook {list(PICTURES).index(name) + 1} of 7*")
