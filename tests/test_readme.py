@@ -19,7 +19,7 @@ from utils.system import cli
 
 ROOT = Path(__file__).parents[1]
 PAGES = [*ROOT.glob("*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*.ipynb")]
-GUIDES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("install", "data", "train", "recognise")))
+GUIDES = (*(ROOT / "docs" / f"{name}.md" for name in ("install", "data", "train", "recognise")), ROOT / "README.md")
 MAX_BYTES = 3_000_000  # every clone carries them
 
 
@@ -101,6 +101,7 @@ ELSEWHERE = {  # and why
     "python train_keras.py --path_to_data voice_data": "the original's arrays: test_store.py",
     "python train_tensorflow.py --strategy multi_worker": "two processes: test_tensorflow.py",
     "python predict.py --listen": "a microphone: test_stream.py",
+    "python predict.py --listen --model runs/latest/export/model_stream.tflite": "the same",
     "python predict.py --doctor": "a microphone: test_doctor.py",
     "python -m benchmarks.quiet --noises FOLDER": "a measurement",
 }
