@@ -25,7 +25,7 @@ demo: .venv/ready
 	$(PY) train_keras.py --logrun demo
 	@echo
 	@echo "Six test clips, and one that it heard wrong: what was said, what was heard, how sure"
-	@$(PY) predict.py --model runs/demo --said data/main/test/*/*.wav | awk '/wav/ { \
+	@heard=$$($(PY) predict.py --model runs/demo --said data/main/test/*/*.wav) && echo "$$heard" | awk '/wav/ { \
 		if (index(" yes left stop go silence unknown ", " " $$2 " ") && !seen[$$2]++) print; \
 		else if ($$2 != $$3 && !wrong) wrong = $$0 \
 	} END {print ""; print wrong ? wrong : "(no other was heard wrong)"}'

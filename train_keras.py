@@ -8,7 +8,6 @@
 Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhost:6006
 """
 
-import functools
 import sys
 import tempfile
 
@@ -124,8 +123,7 @@ class Keep(keras.callbacks.Callback):
         train, cv = ((logs[f"{of}loss"], logs[f"{of}accuracy"]) for of in ("", "val_"))
         weights = [(weight.path, weight) for weight in self.model.trainable_variables]
         rate = float(self.model.optimizer.learning_rate)
-        confuse = functools.partial(training.confuse, self._recognise, self._cv_batches)
-        self._run.end_epoch(train, cv, rate, weights, confuse)
+        self._run.end_epoch(train, cv, rate, weights, lambda: training.confuse(self._recognise, self._cv_batches))
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def main(arguments=None):
 
 def count_macs(run):
     """Multiply-accumulates of a second of sound, by clip and by stream, without the front end."""
-    network = models.learning_part(recogniser.load(run).model.logits.func)
+    network = models.learning_part(recogniser.load(run).model.of_keras)
     form = streaming.make_streaming(network)
     steps = audio.SAMPLE_RATE / (form.n_frames * live.HOP_LENGTH)
     return models.count_macs(network) / stream.STEP_S, models.count_macs(form.model) * steps

@@ -104,7 +104,7 @@ def open_sets(data, run, labels):
 
     if trained.is_taught(run):
         raise CourseError(
-            f"{run} has no data that eight bits could be calibrated on: --to float, onnx, saved_model, web"
+            f"{run} has no data to calibrate eight bits or choose a stream's mean by: --to float, onnx, saved_model, web"
         )
     sets = datasets.open_store(data)
     datasets.require_labels(sets["train"], labels, run, "--path_to_data names arrays of the labels that it has learned")
@@ -198,10 +198,9 @@ def _network_of_keras(model):
     """The part of a model of Keras that comes after its front end."""
     from utils import models
 
-    network = getattr(model.logits, "func", None)
-    if network is None or not models.has_front_end(network):
+    if model.of_keras is None or not models.has_front_end(model.of_keras):
         raise CourseError("streams and microcontrollers take a network of train_keras.py on log-mel spectrograms")
-    return models.learning_part(network)
+    return models.learning_part(model.of_keras)
 
 
 def _to_onnx(function):

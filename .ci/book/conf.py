@@ -6,7 +6,6 @@ Nothing is executed here. A notebook that `make course` has executed is shown wi
 players; another one as it is committed. One line says which.
 """
 
-import json
 import re
 import shutil
 import sys
@@ -157,8 +156,7 @@ def _lay_cards(folder, table):
     of = {re.search(r"\[(\w+)\]", row[0])[1]: row for row in rows}
     cards = []
     for place, (name, picture) in enumerate(PICTURES.items(), start=1):
-        first = json.loads((folder / f"{name}.ipynb").read_text(encoding="utf-8"))["cells"][0]
-        title = "".join(first["source"]).splitlines()[0].removeprefix("# ")
+        title = nbformat.read(folder / f"{name}.ipynb", as_version=4).cells[0].source.splitlines()[0].removeprefix("# ")
         does, minutes = of[name][1], of[name][-1]
         cards.append(CARD.format(title=title, name=name, picture=picture, does=does, place=place, minutes=minutes))
     return ":::::{grid} 1 2 2 3\n:gutter: 3\n" + "".join(cards) + ":::::\n"
