@@ -104,7 +104,7 @@ def open_sets(data, run, labels):
 
     if trained.is_taught(run):
         raise CourseError(
-            f"{run} has no data to calibrate eight bits or choose a stream's mean by: --to float, onnx, saved_model, web"
+            f"{run} has no data to calibrate eight bits or a stream's mean by: --to float, onnx, saved_model, web"
         )
     sets = datasets.open_store(data)
     datasets.require_labels(sets["train"], labels, run, "--path_to_data names arrays of the labels that it has learned")
