@@ -4,7 +4,8 @@
 PYTHON ?= python3
 PY := .venv/bin/python
 # uv, where it is installed, installs in seconds what takes pip a minute. Neither compiles the packages' Python ahead,
-# which takes another: Python itself does that for what is used, at first use.
+# which takes another: Python itself does that for what is used, at first use, and keeps it.
+unexport PYTHONDONTWRITEBYTECODE
 UV := $(shell command -v uv)
 INSTALL := $(if $(UV),$(UV) pip install --quiet --python $(PY),$(PY) -m pip install --quiet --no-compile)
 PYTEST := $(PY) -m pytest
