@@ -101,7 +101,7 @@ ELSEWHERE = {  # and why
     "python train_keras.py --path_to_data voice_data": "the original's arrays: test_store.py",
     "python train_tensorflow.py --strategy multi_worker": "two processes: test_tensorflow.py",
     "python predict.py --listen": "a microphone: test_stream.py",
-    "python predict.py --listen --model runs/latest/export/model_stream.tflite": "the same",
+    "python predict.py --listen --model runs/first/export/model_stream.tflite": "the same",
     "python predict.py --doctor": "a microphone: test_doctor.py",
     "python -m benchmarks.quiet --noises FOLDER": "a measurement",
 }

@@ -199,7 +199,10 @@ def _network_of_keras(model):
     from utils import models
 
     if model.of_keras is None or not models.has_front_end(model.of_keras):
-        raise CourseError("streams and microcontrollers take a network of train_keras.py on log-mel spectrograms")
+        raise CourseError(
+            "streams and microcontrollers take a network of train_keras.py on log-mel spectrograms, which this one is "
+            "not: name a run of it"
+        )
     return models.learning_part(model.of_keras)
 
 
