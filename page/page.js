@@ -362,14 +362,20 @@ function addEntry({ kind, label, seconds, probability }) {
   const entry = { mark, kind, label, probability, first, last, at: clockOf(last), seen: Date.now(), clip: null, done: false };
   entry.row = makeRow(entry);
   entries.unshift(entry);
-  $("log").prepend(entry.row);
-  for (const old of entries.splice(LOG_LENGTH)) old.row.remove();
+  showRows();
   if (kind !== "heard") return;
   rising = entry;
   light(label, probability);
   showWord(word);
   tell((shown = entry));
   announce(word);
+}
+
+// Not while a button of the log is pressed: one that moves beneath the finger does nothing.
+function showRows() {
+  if ($("log").matches(":active")) return requestAnimationFrame(showRows);
+  for (const old of entries.splice(LOG_LENGTH)) old.row.remove();
+  $("log").prepend(...entries.map(({ row }) => row).filter((row) => !row.isConnected));
 }
 
 // It may become surer yet, as long as the average stays above the threshold.
