@@ -43,7 +43,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # TensorFlow's errors repeat the system
 GOES_ON = ("labels.txt", "log.csv", "best", "last")  # what a run that is trained longer begins with
 BEST, LAST = "best/weights.npz", "last/checkpoint.npz"
 LOG_HEADER = "step,epoch,split,loss,accuracy,seconds\n"
-HISTOGRAMS, CONFUSIONS = 20, 10  # times in a run that they are written
+PICTURES = 10  # times in a run that histograms and confusions are written, which takes longer than a short epoch
 
 
 class Run:
@@ -244,10 +244,6 @@ class Run:
         """Whether the run has taken all steps that ``--max_steps`` allows."""
         return bool(self._settings.max_steps) and self.step >= self._settings.max_steps
 
-    def _is_time_for(self, times):
-        """Whether this epoch is one of those at which something is written so many times in a run."""
-        return self.epoch % max(1, self._settings.epochs // times) == 0
-
     def end_epoch(self, train, cv, learning_rate, weights, confuse):
         """Log an epoch; keep what it takes to go on, and the weights if they are the best so far.
 
@@ -267,9 +263,8 @@ class Run:
             is_best = (cv[1], -cv[0]) > self._best
             self._best = max((cv[1], -cv[0]), self._best)
             self._log(train, cv, learning_rate, is_best)
-            if self._is_time_for(HISTOGRAMS):
+            if self.epoch % max(1, self._settings.epochs // PICTURES) == 0:
                 self.board.show_weights(self.step, weights)
-            if self._is_time_for(CONFUSIONS):
                 self.board.show_confusion(self.step, confuse(), self._labels)
             if is_best:
                 models.write_variables(self.work / BEST, self._network)
