@@ -1,0 +1,61 @@
+"""List each result that the guides name, and the command that makes it again: python .ci/list_figures.py
+
+A result of README.md or docs/ is looked up in benchmarks/README.md and pretrained/README.md: in the section, and there
+in the line, that holds most of the results beside it. Its command stands in its row, or is the last one before it.
+"""
+
+import re
+import sys
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+GUIDES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("data", "install", "recognise", "train")))
+MEASURED = (ROOT / "benchmarks" / "README.md", ROOT / "pretrained" / "README.md")
+FIGURE = re.compile(r"(?<![\d.,:])(\d{1,2}\.\d %|0\.\d{3}|\d{2,3},\d{3})(?![\d.]|,\d)")  # 1.4 %, 0.958, 130,728
+COMMAND = re.compile(r"`((?:python |make )[^`]+)`")
+
+
+def find_figures(line):
+    """Results of a line as measurements write them: shares instead of percentages."""
+    found = FIGURE.findall(line)
+    return [f"{float(figure[:-2]) / 100:.3f}" if figure.endswith("%") else figure for figure in found]
+
+
+def list_measured():
+    """Lines of measurements as (figures, command, section)."""
+    for page in MEASURED:
+        command, section = None, ""
+        for line in page.read_text(encoding="utf-8").splitlines():
+            if line.startswith("#"):
+                command, section = None, line.lstrip("# ")
+            here, is_row = COMMAND.findall(line), line.startswith("|")
+            if here and not is_row:
+                command = here[0]
+            yield set(find_figures(line)), here[0] if here and is_row else command, section
+
+
+def list_results(guide):
+    """Results of a guide as (figure, command, section), without others' figures, which are folded; None if unknown."""
+    measured = [line for line in list_measured() if line[0] and line[1]]
+    sections = {}
+    for figures, _, section in measured:
+        sections[section] = sections.get(section, set()) | figures
+    for line in re.sub(r"(?s)<details>.*?</details>", "", guide.read_text(encoding="utf-8")).splitlines():
+        figures = find_figures(line)
+        for figure in figures:
+            holding = [known for known in measured if figure in known[0]]
+            beside = set(figures)
+            near = max(holding, key=lambda one: (len(sections[one[2]] & beside), len(one[0] & beside)), default=None)
+            yield figure, *(near[1:] if near else (None, None))
+
+
+def main():
+    """Print a line for each result."""
+    results = [(guide.name, *result) for guide in GUIDES for result in list_results(guide)]
+    for name, figure, command, section in results:
+        print(f"{name:13} {figure:>8}  {f'{command}  ({section})' if command else 'no command found'}")
+    return int(any(command is None for _, _, command, _ in results))
+
+
+if __name__ == "__main__":
+    sys.exit(main())
