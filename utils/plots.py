@@ -209,9 +209,9 @@ def _seconds(sound):
 
 
 def add_level_bar(axes):
-    """What the colours of spectra mean, beside one ``Axes`` or an array of them."""
+    """What the colours of spectra mean, beside one ``Axes`` or an array of them: 0 is the loudest spot of a picture."""
     ax = np.ravel(axes)[0]
-    return ax.figure.colorbar(np.ravel(axes)[-1].images[0], ax=axes, label="level (dB)")
+    return ax.figure.colorbar(np.ravel(axes)[-1].images[0], ax=axes, label="level (dB, loudest: 0)")
 
 
 def plot_clip(figure, waveform, title=""):
