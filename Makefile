@@ -13,10 +13,14 @@ PYTEST := $(PY) -m pytest
 TWO := -n 2 --dist loadfile --no-loadscope-reorder
 NOTEBOOKS := $(sort $(wildcard [0-9]_*.ipynb)) $(wildcard train_jupyter_keras.ipynb)
 
-# Empty for a Python that works, else one line that says which do.
-WRONG_PYTHON = $(shell $(PYTHON) -c 'import sys; v = sys.version_info[:2]; \
-	print("" if (3, 11) <= v <= (3, 13) else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, \
-	for example make demo PYTHON=python3.12" % v)' 2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
+# Empty for a Python that works, else one line that says which do. For 3.13, bcolz has to be compiled.
+WRONG_PYTHON = $(shell $(PYTHON) -c 'import os, shutil, sys, sysconfig; v = sys.version_info[:2]; \
+	compiles = shutil.which("cc") and os.path.exists(sysconfig.get_path("include") + "/Python.h"); \
+	print("" if (3, 11) <= v <= (3, 12) or v == (3, 13) and compiles \
+	else "Python 3.13 takes a C compiler and the headers of Python, as bcolz has no wheel for it: install them (Debian: \
+	gcc, python3-dev), or make demo PYTHON=python3.12" if v == (3, 13) \
+	else "Python %d.%d is not supported: use 3.11, 3.12 or 3.13, for example make demo PYTHON=python3.12" % v)' \
+	2>/dev/null || echo "$(PYTHON) does not run: install Python 3.11, 3.12 or 3.13")
 
 .PHONY: demo app data test test-all recordings course book figures lint lab tensorboard
 
