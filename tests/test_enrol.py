@@ -20,6 +20,12 @@ from utils.system import cli, espeak, takes
 
 SPEAKER = espeak.draw_speakers(401)[-1]
 SAME = 0.02  # probabilities: the exported file has weights of 16 bits
+# In the page: what its worker is asked to learn from.
+KEEP_TAUGHT = """window.taught = []; const post = Worker.prototype.postMessage;
+Worker.prototype.postMessage = function (message, transfer) {
+  if (message.job === "teach") taught.push(message);
+  return post.call(this, message, transfer);
+};"""
 
 
 @pytest.fixture(scope="module")
@@ -177,7 +183,7 @@ def test_the_page_teaches_a_word_and_hears_it_said_by_another_clip(url, playwrig
     pieces = [part for clip in clips for part in (rng.normal(0, floor, 20_000).astype(np.int16), clip)]
     wav = write_at(tmp_path / "said.wav", np.concatenate(pieces), 44_100)
     with microphone(playwright, wav) as browser:
-        page = open_page(browser, url)
+        page = open_page(browser, url, script=KEEP_TAUGHT)
         page.get_by_role("button", name="Teach").click()
         for name, line in (("up", "is a command"), ("a/b", "name of a file")):
             page.locator("#teach_word").fill(name)
@@ -196,6 +202,16 @@ def test_the_page_teaches_a_word_and_hears_it_said_by_another_clip(url, playwrig
         page.locator("#microphone").click()
         expect(page.locator("#state")).to_have_text("Ready")
         assert set(page.locator("#log .heard .what").all_inner_texts()) == {"lights"}
+        # A false alarm is marked, and the next listening begins with learning from it.
+        page.locator("#log .heard .wrong", has_text="wrong?").last.click()
+        page.get_by_role("button", name="no word at all").click()
+        expect(page.locator("#log .wrong", has_text="kept")).to_be_visible()
+        page.locator("#microphone").click()
+        expect(page.locator("#state")).to_have_text("Learning")
+        expect(page.locator("#state")).to_have_text("Listening", timeout=3000 * PATIENCE)
+        words = page.evaluate("taught.at(-1).recordings.map(({ word }) => word)")
+        assert words == ["lights"] * 5 + [None]
+        page.locator("#microphone").click()
         page.reload()  # it is kept
         expect(page.locator("#tiles")).to_contain_text("lights")
         close(page)
