@@ -91,6 +91,14 @@ def test_a_clip_of_an_executed_notebook_can_be_played(book, page):
     assert page.locator("audio").first.evaluate(SECONDS) == pytest.approx(1, abs=0.5)
 
 
+def test_a_term_shows_its_meaning_and_leads_to_the_glossary(book, page):
+    page.goto((book / "3_sample_experiments.html").as_uri())
+    term = page.locator("a.term", has_text="learning rate").first
+    assert term.get_attribute("title").startswith("How far a step")
+    term.click()
+    expect(page.locator("li:target")).to_contain_text("learning rate")
+
+
 def test_words_are_found(book, page):
     page.goto((book / "search.html").as_uri() + "?q=tempogram")
     expect(page.locator("#search-results a").first).to_contain_text("2. Preprocess")

@@ -111,6 +111,8 @@ SPEAK = """
 
 """
 
+TERM = re.compile(r"(?m)^- \*\*(.+?)\*\*: (.+?) \(\[")  # in the glossary: its name, what it is
+
 NOTE = """```{note}
 Executed where this book was made, so that its clips can be played. The text speaks of the outputs that are kept with
 the notebook, and says on which recordings and setting they were made. Where this page's are others, numbers and
@@ -150,6 +152,41 @@ def read_source(app, name, source):
         source[0] = nbformat.writes(notebook)
 
 
+def mark_terms(app, tree, page):
+    """Give the terms of the glossary their places; where a chapter of a notebook first uses one, its sentence."""
+    if page == "docs/glossary":
+        for entry in tree.findall(nodes.list_item):
+            entry["ids"].append(nodes.make_id(entry.next_node(nodes.strong).astext()))
+    if page not in PICTURES:
+        return
+    meanings = dict(TERM.findall((Path(app.srcdir) / "docs" / "glossary.md").read_text(encoding="utf-8")))
+    names = "|".join(sorted(map(re.escape, meanings), key=len, reverse=True))
+    place = app.builder.get_relative_uri(page, "docs/glossary")
+    names = re.compile(rf"(?<![\w-])({names})(?![\w-])")
+    seen = set()
+    for chapter in tree.next_node(nodes.section).children:
+        bold = {strong.astext() for strong in chapter.findall(nodes.strong)}  # where a term is bold, it is explained
+        seen = bold if isinstance(chapter, nodes.section) else seen | bold
+        for text in [text for text in chapter.findall(nodes.Text) if _is_prose(text)]:
+            parts = []
+            for part in names.split(text.astext()):  # every second one is a term
+                if part in meanings and part not in seen:
+                    link = {"refuri": f"{place}#{nodes.make_id(part)}", "reftitle": meanings[part], "classes": ["term"]}
+                    parts.append(nodes.reference("", part, internal=True, **link))
+                    seen.add(part)
+                else:
+                    parts.append(nodes.Text(part))
+            text.parent.replace(text, parts)
+
+
+def _is_prose(text):
+    """Whether a text is plain: no title, link, code or table."""
+    place = text.parent
+    while isinstance(place, nodes.paragraph | nodes.list_item | nodes.bullet_list | nodes.enumerated_list):
+        place = place.parent
+    return isinstance(place, nodes.section) and text.parent is not place
+
+
 def _lay_cards(folder, table):
     """The table of notebooks as cards."""
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in table.splitlines()[2:]]
@@ -183,4 +220,5 @@ def setup(app):
     app.add_html_math_renderer("mathml", (write_formula, None), (write_formula, None))
     app.connect("builder-inited", choose_notebooks)
     app.connect("source-read", read_source)
+    app.connect("doctree-resolved", mark_terms)
     app.connect("build-finished", finish_site)
