@@ -60,6 +60,16 @@ def test_multiplications_of_bc_resnet_fit_as_the_note_says(tau):
     assert fitting == pytest.approx(models.NETWORKS[f"bc_resnet_{tau}"].paper_macs, rel=0.02)
 
 
+def test_multiplications_of_a_separable_convolution_are_counted_and_of_an_unknown_layer_refused():
+    inputs = keras.Input((98, 40))
+    x = keras.layers.SeparableConv1D(64, 5, strides=2, padding="same")(keras.layers.BatchNormalization()(inputs))
+    assert models.count_macs(keras.Model(inputs, x)) == 49 * (5 * 40 + 40 * 64)
+    apart = keras.layers.DepthwiseConv1D(5, strides=2, padding="same")(inputs)
+    assert models.count_macs(keras.Model(inputs, keras.layers.Conv1D(64, 1)(apart))) == 49 * (5 * 40 + 40 * 64)
+    with pytest.raises(cli.CourseError, match="GRU"):
+        models.count_macs(keras.Model(inputs, keras.layers.GRU(8)(inputs)))
+
+
 def test_the_table_has_a_row_a_model_and_the_same_as_json(capsys):
     assert cli.run(models.main, []) == 0
     table = capsys.readouterr().out.splitlines()[1:]

@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 
 from utils import evaluation, features, plots, stream
+from utils.labels import KEYWORDS
 
 SECOND = np.arange(16_000) / 16_000
 
@@ -199,6 +200,11 @@ def test_probabilities_over_time_name_the_labels_that_matter(ax):
     assert [text.get_text() for text in ax.get_legend().get_texts()] == ["b"]
     assert ax.lines[1].get_xdata()[20] == pytest.approx(1.0)
     assert "probability" in ax.get_ylabel()
+
+
+def test_each_of_the_ten_keywords_has_a_colour_of_its_own(ax):
+    plots.plot_probabilities(ax, np.eye(10), KEYWORDS, 0.05)
+    assert len({line.get_color() for line in ax.lines}) == len(KEYWORDS)
 
 
 def test_the_trade_off_is_in_per_cent_and_alarms_an_hour(ax):

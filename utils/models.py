@@ -151,17 +151,31 @@ def count_macs(model):
     """Multiply-accumulates for one clip, of convolutions, dense layers and attention.
 
     The front end is left out, as in the papers' tables.
-    """
-    from utils.nets.architectures import Cepstrum, layers
 
+    Raises
+    ------
+    CourseError
+        If a layer has weights and nothing is known of how often it multiplies by them.
+    """
+    from utils.nets.architectures import Cepstrum, SubSpectralNormalization, Tokens, layers
+    from utils.nets.streaming import RingBuffer
+
+    convolutions = (layers.Conv1D, layers.Conv2D, layers.DepthwiseConv1D, layers.DepthwiseConv2D)
+    separable = (layers.SeparableConv1D, layers.SeparableConv2D)
+    uncounted = (layers.Normalization, layers.BatchNormalization, layers.LayerNormalization, SubSpectralNormalization)
     macs = 0
     for layer in learning_part(model).layers:
-        if isinstance(layer, (layers.Dense, layers.Conv1D, layers.Conv2D, layers.DepthwiseConv2D)):
+        if isinstance(layer, (layers.Dense, *convolutions)):
             macs += math.prod(layer.output.shape[1:-1]) * math.prod(layer.kernel.shape)
+        elif isinstance(layer, separable):
+            kernels = layer.depthwise_kernel, layer.pointwise_kernel
+            macs += math.prod(layer.output.shape[1:-1]) * sum(math.prod(kernel.shape) for kernel in kernels)
         elif isinstance(layer, layers.Dot):
             macs += math.prod(layer.output.shape[1:]) * layer.input[0].shape[layer.axes[0]]
         elif isinstance(layer, Cepstrum):
             macs += math.prod(layer.output.shape[1:]) * layer.input.shape[-1]
+        elif layer.weights and not isinstance(layer, (*uncounted, Tokens, RingBuffer)):
+            raise cli.CourseError(f"multiplications of {type(layer).__name__} are not counted: add it to count_macs")
     return macs
 
 
