@@ -18,7 +18,10 @@ SET_COLOURS = {"train": "#0072B2", "cv": "#E69F00", "test": "#009E73"}
 SET_NAMES = {"train": "training", "cv": "validation", "test": "testing"}
 LINE = SET_COLOURS["train"]
 # Of lines beside what is blue or orange already, which mean said and heard there (Tol 2021, muted).
-OTHER_LINES = ("#117733", "#882255", "#332288", "#999933", "#AA4499", "#44AA99", "#661100", "#CC6677", "#707070")
+OTHER_LINES = (  # one for each of the ten keywords
+    *("#117733", "#882255", "#332288", "#999933", "#AA4499"),
+    *("#44AA99", "#661100", "#CC6677", "#707070", "black"),
+)
 IMAGES = Path("imgs")
 
 RANGE_DB = 80  # shown of a spectrum; what is weaker has the darkest colour
