@@ -63,7 +63,7 @@ const LEAST = 0.3; // average of a word that is worth a "perhaps"
 // what is no command. For the eye alone: no figure counts them.
 export class NearMisses {
   constructor(labels, rule, step_s, part = 0.6) {
-    Object.assign(this, { labels, rule, step_s, part, _peak: null, _other: false, _quiet_from: 0 });
+    Object.assign(this, { labels, rule, step_s, part, _peak: null, _other: false, _quiet_from: 0, _heard: "" });
   }
 
   // The same step that the decoder has made: {kind: "perhaps" | "other", label, seconds, probability}, or null.
@@ -74,6 +74,7 @@ export class NearMisses {
     if (heard) {
       this._peak = null;
       this._quiet_from = seconds + this.rule.refractory_s;
+      this._heard = heard.label; // until its average has fallen
       return null;
     }
     const is_other = unknown >= 0 && smoothed[unknown] >= Math.max(threshold, 0.5);
@@ -88,7 +89,9 @@ export class NearMisses {
       if (!["silence", "unknown"].includes(label) && (best < 0 || smoothed[i] > smoothed[best])) best = i;
     });
     const probability = smoothed[best];
-    if (probability >= Math.max(this.part * threshold, LEAST) && seconds >= this._quiet_from) {
+    const least = Math.max(this.part * threshold, LEAST);
+    if (this._heard && smoothed[this.labels.indexOf(this._heard)] < least) this._heard = "";
+    if (probability >= least && seconds >= this._quiet_from && this.labels[best] !== this._heard) {
       if (!this._peak || probability > this._peak.probability)
         this._peak = { kind: "perhaps", label: this.labels[best], seconds, probability };
       return null;

@@ -17,6 +17,7 @@ export class MicrophoneError extends Error {}
 // waits for the loudspeaker's thread, and holds no more than a tenth of a second.
 const hasProcessor = () => typeof MediaStreamTrackProcessor === "function";
 const KEPT_BLOCKS = 60_000; // of ten milliseconds, for a worker that has no time
+const START_MS = 5000;
 
 // What keeps this browser from listening, or nothing.
 export function findFault() {
@@ -56,7 +57,9 @@ export async function open(onEnd) {
       const { port1, port2 } = new MessageChannel();
       capture.port.postMessage(port1, [port1]);
       context.createMediaStreamSource(stream).connect(capture).connect(context.destination); // which stays silent
-      await context.resume();
+      // Without a loudspeaker, Firefox waits for one: for ever.
+      const late = new Error("its sound does not start: connect a loudspeaker or headphones, and press the button again");
+      await Promise.race([context.resume(), new Promise((_, reject) => setTimeout(reject, START_MS, late))]);
       sound = port2;
     }
   } catch (error) {

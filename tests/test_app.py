@@ -234,6 +234,27 @@ def test_the_page_decides_as_python_does():
         assert page["smoothed"] == decoder.probabilities.tolist()
 
 
+def test_a_word_that_was_heard_is_no_near_miss_as_well():
+    row = {label: [0.9 if of == label else 0.1 / 11 for of in LABELS] for label in LABELS}
+    row["weak"] = [0.4 if of == "on" else 0.6 / 11 for of in LABELS]
+    said = [("silence", 40), ("up", 40), ("silence", 40), ("weak", 12), ("silence", 40)]
+    given = {"labels": LABELS, "step_s": 0.05, "rule": vars(stream.Rule(threshold=0.45))}
+    given["rows"] = [row[label] for label, n_steps in said for _ in range(n_steps)]
+    code = """
+        import { Decoder, NearMisses } from "./decoder.js";
+        const decoder = new Decoder(given.labels, given.rule, given.step_s);
+        const near = new NearMisses(given.labels, given.rule, given.step_s);
+        const result = [];
+        for (const row of given.rows) {
+          const step = decoder.decode(Float32Array.from(row));
+          const missed = near.follow(step);
+          if (step.heard) result.push(["heard", step.heard.label]);
+          if (missed) result.push([missed.kind, missed.label]);
+        }
+    """
+    assert run_node(code, given) == [["heard", "up"], ["perhaps", "on"]]
+
+
 def test_the_page_resamples_and_cuts_as_python_does(tmp_path):
     rng = np.random.default_rng(1)
     n_samples, rates = 3 * 4410, (8000, 22_050, 44_100, 48_000, 96_000)

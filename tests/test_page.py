@@ -307,6 +307,16 @@ def test_sound_that_stops_coming_is_told(source, line, url, spoken, playwright):
         close(page)
 
 
+def test_a_browser_that_waits_for_a_loudspeaker_says_so(url, spoken, playwright):
+    script = WORKLET + "AudioContext.prototype.resume = () => new Promise(() => {});"  # as Firefox does without one
+    with microphone(playwright, spoken[RATES[0]]) as browser:
+        page = open_page(browser, url, script=script)
+        page.locator("#microphone").click()
+        expect(page.get_by_role("alert")).to_contain_text("connect a loudspeaker")
+        expect(page.locator("#state")).to_have_text("Ready")
+        close(page)
+
+
 def test_a_microphone_that_is_no_longer_wanted_is_closed(url, spoken, playwright):
     """The question of the browser is answered late; meanwhile keys, buttons and the other mode are tried."""
     script = "window.streams = []; const devices = MediaDevices.prototype, ask = devices.getUserMedia;"
