@@ -92,7 +92,7 @@ def compile_part(part, recipe, settings, steps):
         optimizer=keras.optimizers.AdamW(schedule, weight_decay=recipe.weight_decay),
         # The network ends in logits: the loss applies the softmax, once.
         loss=keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=recipe.label_smoothing),
-        # By name it would be made in the first step, which Keras would then trace twice: five seconds.
+        # By name Keras would make it in the first step, and trace that step twice.
         metrics=[keras.metrics.CategoricalAccuracy("accuracy")],
         steps_per_execution=at_once,
         jit_compile=False,  # compiling costs more than it saves on a CPU

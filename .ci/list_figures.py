@@ -1,7 +1,7 @@
-"""List each result that the guides name, and the command that makes it again: python .ci/list_figures.py
+"""List shares and counts that the guides name, each with the command that makes it again: python .ci/list_figures.py
 
 A result of README.md or docs/ is looked up in benchmarks/README.md and pretrained/README.md: in the section, and there
-in the line, that holds most of the results beside it. Its command stands in its row, or is the last one before it.
+in the line, that holds most of those in its paragraph or table. Its command stands in its row, or is the last before it.
 """
 
 import re
@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 GUIDES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("data", "install", "recognise", "train")))
 MEASURED = (ROOT / "benchmarks" / "README.md", ROOT / "pretrained" / "README.md")
 FIGURE = re.compile(r"(?<![\d.,:])(\d{1,2}\.\d %|0\.\d{3}|\d{2,3},\d{3})(?![\d.]|,\d)")  # 1.4 %, 0.958, 130,728
-COMMAND = re.compile(r"`((?:python |make )[^`]+)`")
+COMMAND = re.compile(r"`(python [^`]+)`")
 
 
 def find_figures(line):
@@ -40,8 +40,9 @@ def list_results(guide):
     sections = {}
     for figures, _, section in measured:
         sections[section] = sections.get(section, set()) | figures
-    for line in re.sub(r"(?s)<details>.*?</details>", "", guide.read_text(encoding="utf-8")).splitlines():
-        figures = find_figures(line)
+    text = re.sub(r"(?s)<details>.*?</details>", "", guide.read_text(encoding="utf-8"))
+    for block in re.split(r"\n\s*\n", text):
+        figures = find_figures(block)
         for figure in figures:
             holding = [known for known in measured if figure in known[0]]
             beside = set(figures)

@@ -372,8 +372,13 @@ function addEntry({ kind, label, seconds, probability }) {
 }
 
 // Not while a button of the log is pressed: one that moves beneath the finger does nothing.
+let held = false;
 function showRows() {
-  if ($("log").matches(":active")) return requestAnimationFrame(showRows);
+  if ($("log").matches(":active")) {
+    if (!held) requestAnimationFrame(() => (held = false) || showRows());
+    held = true;
+    return;
+  }
   for (const old of entries.splice(LOG_LENGTH)) old.row.remove();
   $("log").prepend(...entries.map(({ row }) => row).filter((row) => !row.isConnected));
 }

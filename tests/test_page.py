@@ -438,7 +438,7 @@ def test_a_wrong_word_is_kept_and_can_be_learned_from(url, spoken, playwright, t
                 page.wait_for_timeout(5000)
                 assert rows.count() == n_rows
                 page.mouse.up()
-                expect(rows.nth(n_rows)).to_be_attached()
+                expect(rows.nth(n_rows)).to_be_attached(timeout=500 * PATIENCE)  # at once: it had been held back
             else:
                 button.press("Enter")
             if word == "go":

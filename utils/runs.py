@@ -43,7 +43,7 @@ NO_SPACE = (errno.ENOSPC, errno.EDQUOT)  # TensorFlow's errors repeat the system
 GOES_ON = ("labels.txt", "log.csv", "best", "last")  # what a run that is trained longer begins with
 BEST, LAST = "best/weights.npz", "last/checkpoint.npz"
 LOG_HEADER = "step,epoch,split,loss,accuracy,seconds\n"
-PICTURES = 10  # times in a run that histograms and confusions are written, which takes longer than a short epoch
+PICTURES = 10  # times in a run that histograms and confusions are written: once takes longer than a short epoch
 
 
 class Run:
