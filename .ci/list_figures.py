@@ -1,7 +1,7 @@
 """List shares and counts that the guides name, each with the command that makes it again: python .ci/list_figures.py
 
 A result of README.md or docs/ is looked up in benchmarks/README.md and pretrained/README.md: in the section, and there
-in the line, that holds most of those in its paragraph or table. Its command stands in its row, or is the last before it.
+in the line, that holds most of those in its paragraph or table. Its command is in its row, or the last one before it.
 """
 
 import re

@@ -175,6 +175,8 @@ def test_each_result_of_the_guides_was_measured_by_a_command_that_there_is():
     figures = runpy.run_path(str(ROOT / ".ci" / "list_figures.py"))
     results = [(guide.name, *result) for guide in figures["GUIDES"] for result in figures["list_results"](guide)]
     assert len(results) > 20
+    row = ("recognise.md", "0.090", "python -m benchmarks.quiet --noises FOLDER", "What is no command")
+    assert row in results  # not that of another file, which has this share in another row
     for name, figure, command, _ in results:
         assert command, f"{name}: {figure} was not measured"
         _, *words = shlex.split(command)
