@@ -142,7 +142,51 @@ def test_one_recording_twice_counts_once(lights, spoken, tmp_path, capsys):
     assert teach(folder, "lights", spoken / "lights" / "0.wav") == 1
     error = capsys.readouterr().err
     assert "the same recording as 1.wav" in error
-    assert "none of the recordings could be used" in error
+    assert "nothing new was learned of lights" in error
+
+
+def test_a_name_that_stays_and_files_of_one_name_lose_nothing(lights, spoken, tmp_path, capsys):
+    folder = shutil.copytree(lights, tmp_path / "taught")
+    assert teach(folder, "--rename", "lights", "lights") == 0
+    assert sorted(path.name for path in (folder / "clips").iterdir()) == ["lights"]
+    for place, numbers in (("a", (0, 1)), ("b", (2, 3))):
+        (tmp_path / place).mkdir()
+        for name, number in enumerate(numbers):
+            shutil.copy(spoken / "music" / f"{number}.wav", tmp_path / place / f"{name}.wav")
+        (tmp_path / place / "bad.wav").write_text("no sound", encoding="utf-8")
+        (tmp_path / place / "worse.wav").write_text("no sound", encoding="utf-8")
+    assert teach(folder, "music", tmp_path / "a", tmp_path / "b") == 0  # learned, though as many are none
+    assert "music: 4 recordings" in capsys.readouterr().out
+
+
+def test_what_an_interruption_left_is_learned_by_the_same_command(lights, spoken, tmp_path, capsys):
+    folder = shutil.copytree(lights, tmp_path / "taught")
+    enrol.Teacher(folder).add("music", {str(n): audio.read_wav(spoken / "music" / f"{n}.wav") for n in range(3)})
+    assert teach(folder, "music", *(spoken / "music" / f"{number}.wav" for number in range(3))) == 0
+    assert "music" in trained.read_labels(folder)
+
+
+@pytest.mark.parametrize("held", ["config.json", "labels.txt", "clips/kitchen/mine.wav"])
+def test_a_folder_of_somebody_else_is_refused_whole(held, spoken, tmp_path, capsys):
+    path = tmp_path / "mine" / held
+    path.parent.mkdir(parents=True)
+    path.write_text('{"mine": 1}', encoding="utf-8")
+    for arguments in (["lights", spoken / "lights"], ["--remove", "kitchen"]):
+        assert teach(tmp_path / "mine", *arguments) == 2
+        assert f"holds {held}, which is not of taught words" in capsys.readouterr().err
+        assert path.read_text(encoding="utf-8") == '{"mine": 1}'
+
+
+def test_a_zip_that_cannot_be_unpacked_is_told(lights, spoken, tmp_path, capsys):
+    with zipfile.ZipFile(tmp_path / "broken.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.write(spoken / "music" / "0.wav", "0.wav")
+    content = bytearray((tmp_path / "broken.zip").read_bytes())
+    content[200:260] = bytes(60)
+    (tmp_path / "broken.zip").write_bytes(content)
+    folder = shutil.copytree(lights, tmp_path / "taught")
+    assert teach(folder, "music", tmp_path / "broken.zip") == 1
+    assert "cannot be unpacked" in capsys.readouterr().err
+    assert not (folder / "clips" / "music").exists()
 
 
 @pytest.mark.parametrize(

@@ -40,7 +40,7 @@ KIND = files.Kind(
         "config.json",
         taught.BASE,
         trained.TAUGHT,
-        "clips/*/*.wav",
+        "clips/*/[0-9]*.wav",  # as they are numbered here
         *(f"export/{name}" for name in web.EXPORTED),
     ),
 )
@@ -61,8 +61,12 @@ class Teacher:
 
     def __init__(self, folder=FOLDER, model=None, alone=None):
         self.folder = Path(folder)
-        files.require_ours(self.folder, KIND, is_whole=False)
+        # Clips alone may be what an interruption left; settings and labels are written after the mark.
+        is_whole = any((self.folder / name).exists() for name in ("config.json", "labels.txt"))
+        files.require_ours(self.folder, KIND, is_whole)
         kept = files.read_json(self.folder / "config.json") or {}
+        if not isinstance(kept, dict):
+            raise CourseError(f"{self.folder / 'config.json'} is not as it was written here: move {self.folder} away")
         self.base = Path(model or kept.get("base") or trained.find_folder())
         if trained.find_run(self.base).resolve() == self.folder.resolve():
             self.base = trained.PRETRAINED
@@ -131,6 +135,8 @@ class Teacher:
     def rename(self, word, new):
         """Call a word otherwise."""
         word = self._require(word)
+        if new == word:
+            return
         self.require_new(new)
         if self.find(new) not in (None, word):
             raise BadUse(f"{new} was taught already: choose another name, or remove it first")
@@ -141,6 +147,13 @@ class Teacher:
         files.remove(self.folder / "clips" / self._require(word))
         if not self.clips:
             files.remove(self.folder)
+
+    @property
+    def is_stale(self):
+        """Whether there are recordings of which nothing was learned, as after an interruption."""
+        learned = self.folder / trained.TAUGHT
+        clips = (self.folder / "clips").glob("*/*.wav")
+        return not learned.exists() or any(path.stat().st_mtime > learned.stat().st_mtime for path in clips)
 
     def describe(self):
         """What was taught, a dict by word: its recordings, how many are heard when left out, the nearest other word."""
@@ -156,6 +169,8 @@ class Teacher:
     def learn(self):
         """Learn all words from their recordings, write what hears them, and tell as :meth:`describe` does."""
         places, others = self._read()
+        for word in places:  # the commands may be others than when it was taught
+            self.require_new(word)
         words = taught.learn(places, self.embedding.negatives, others)
         names, _ = taught.arrange(self.labels, words.names, self.alone)
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -215,7 +230,7 @@ def take_page(teacher, path):
     found, unread = read_folder(path)
     for name, samples in found.items():
         word = Path(name).parent.name
-        is_word = word and word != "other" and fold(word) not in map(fold, (*teacher.labels, *labels.OTHER_WORDS))
+        is_word = word and word != "other" and fold(word) not in map(fold, teacher.labels)
         by_word.setdefault(word if is_word else OTHERS, {})[name] = samples
     for word, recordings in by_word.items():
         if word != OTHERS:
@@ -228,7 +243,11 @@ def print_table(table):
     """What was taught, a word a line, and what is too near to what."""
     for word, row in table.items():
         heard = f"; left out one at a time, {row['heard']} of {row['left_out']} are heard" if row["left_out"] else ""
-        print(f"{word}: {row['recordings']} recordings{heard}")
+        print(f"{word}: {row['recordings']} recording{'s' * (row['recordings'] > 1)}{heard}")
+        if row["left_out"] and not row["heard"]:
+            cli.warn(
+                f"{word} is not heard: record it anew, in a quiet place, or choose a word that no other one is like"
+            )
         if row["recordings"] < FEW:
             cli.warn(f"{word} has fewer than {FEW} recordings: some more teach it much better")
         if row["near"] >= NEAR:
@@ -268,7 +287,12 @@ def main(arguments=None):
             parser.error(str(reason))
         if "," in word:
             parser.error(f"{word!r} is more than one word: teach one at a time")
-    teacher, passed = Teacher(options.into, options.model, options.alone), []
+    with files.owned(options.into):
+        teach(Teacher(options.into, options.model, options.alone), options)
+
+
+def teach(teacher, options):
+    """What the command line asks for."""
     if options.word:
         word = teacher.find(options.word) or options.word.strip()
         teacher.require_new(word)
@@ -278,12 +302,14 @@ def main(arguments=None):
             recordings = {}
             for path in options.path:
                 found, unread = read_folder(path)
-                recordings |= found
-                passed += unread
-        passed += teacher.add(word, recordings)
-        _tell(passed, recordings)
+                recordings |= {name if name not in recordings else f"{path}, {name}": found[name] for name in found}
+                _tell(unread)
+        passed = teacher.add(word, recordings)
+        _tell(passed)
+        if len(passed) == len(recordings) and not teacher.is_stale:
+            raise CourseError(f"nothing new was learned of {word}: give or record others")
     elif options.page:
-        _tell(take_page(teacher, options.page), None)
+        _tell(take_page(teacher, options.page))
     elif options.rename:
         teacher.rename(*options.rename)
     elif options.remove:
@@ -298,12 +324,10 @@ def main(arguments=None):
         cli.tell_result(teacher.folder, learned, "predict.py", "--model", teacher.folder, "--listen")
 
 
-def _tell(passed, recordings):
-    """One line for each recording that taught nothing; an error if all are such."""
+def _tell(passed):
+    """One line for each recording that taught nothing."""
     for name, reason in passed:
         cli.warn(f"{name}: {reason}")
-    if recordings is not None and len(passed) >= len(recordings):
-        raise CourseError("none of the recordings could be used")
 
 
 if __name__ == "__main__":

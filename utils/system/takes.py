@@ -3,6 +3,7 @@
 import contextlib
 import tempfile
 import zipfile
+import zlib
 from pathlib import Path
 
 import numpy as np
@@ -91,10 +92,14 @@ def read_folder(path):
 
 def _unpack(path, stack):
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory()))
-    with zipfile.ZipFile(path) as archive:
-        if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
-            raise BadUse(f"{path} holds more than {MOST_BYTES / 1e6:.0f} MB: give the recordings of one word")
-        archive.extractall(folder)  # nosec B202 # zipfile itself keeps names inside
+    try:
+        with zipfile.ZipFile(path) as archive:
+            if sum(member.file_size for member in archive.infolist()) > MOST_BYTES:
+                raise BadUse(f"{path} holds more than {MOST_BYTES / 1e6:.0f} MB: give the recordings of one word")
+            archive.extractall(folder)  # nosec B202 # zipfile itself keeps names inside
+    except (zipfile.BadZipFile, zlib.error, EOFError, OSError, RuntimeError, NotImplementedError) as reason:
+        # Damaged; a name that is file and folder; with a password; packed in a way that Python does not know.
+        raise CourseError(f"{path} cannot be unpacked: save it again as a plain zip, or unpack it yourself") from reason
     return folder
 
 
