@@ -80,6 +80,7 @@ def test_cells_are_short_and_explained():
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1500)  # seven notebooks, with another process of tests beside them
 def test_notebooks_run_in_order_with_their_solutions_on_a_handful_of_built_in_voices(tmp_path):
     for name in ("utils", "imgs", ".ci", "pretrained"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
