@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-GUIDES = (ROOT / "README.md", *(ROOT / "docs" / f"{name}.md" for name in ("data", "install", "recognise", "train")))
+GUIDES = (*(ROOT / "docs" / f"{name}.md" for name in ("install", "data", "train", "recognise")), ROOT / "README.md")
 MEASURED = (ROOT / "benchmarks" / "README.md", ROOT / "pretrained" / "README.md")
 FIGURE = re.compile(r"(?<![\d.,:])(\d{1,2}\.\d %|0\.\d{3}|\d{2,3},\d{3})(?![\d.]|,\d)")  # 1.4 %, 0.958, 130,728
 COMMAND = re.compile(r"`(python [^`]+)`")

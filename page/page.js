@@ -372,13 +372,10 @@ function addEntry({ kind, label, seconds, probability }) {
 }
 
 // Not while a button of the log is pressed: one that moves beneath the finger does nothing.
-let held = false;
+let frame = 0;
 function showRows() {
-  if ($("log").matches(":active")) {
-    if (!held) requestAnimationFrame(() => (held = false) || showRows());
-    held = true;
-    return;
-  }
+  cancelAnimationFrame(frame);
+  if ($("log").matches(":active")) return (frame = requestAnimationFrame(showRows));
   for (const old of entries.splice(LOG_LENGTH)) old.row.remove();
   $("log").prepend(...entries.map(({ row }) => row).filter((row) => !row.isConnected));
 }

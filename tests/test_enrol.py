@@ -166,7 +166,7 @@ def test_what_an_interruption_left_is_learned_by_the_same_command(lights, spoken
     assert "music" in trained.read_labels(folder)
 
 
-@pytest.mark.parametrize("held", ["config.json", "labels.txt", "clips/kitchen/mine.wav"])
+@pytest.mark.parametrize("held", ["config.json", "labels.txt", "clips/kitchen/mine.wav", "clips/kitchen/1.wav"])
 def test_a_folder_of_somebody_else_is_refused_whole(held, spoken, tmp_path, capsys):
     path = tmp_path / "mine" / held
     path.parent.mkdir(parents=True)

@@ -190,3 +190,36 @@ def test_a_bar_is_seen_in_a_terminal_that_does_not_tell_its_size(columns):
     code = "from utils.system import cli\nfor _ in cli.progress(range(3), delay=0, leave=True): pass"
     subprocess.run([sys.executable, "-c", code], stdin=end, stdout=end, stderr=end, cwd=ROOT, check=True)
     assert "3/3" in os.read(terminal, 10_000).decode()
+
+
+def test_a_folder_renamed_to_its_own_name_stays(tmp_path):
+    (tmp_path / "lights").mkdir()
+    (tmp_path / "lights" / "1.wav").write_bytes(b"sound")
+    files.replace(tmp_path / "lights", tmp_path / "lights")
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == ["lights", "lights/1.wav"]
+
+
+@pytest.mark.posix
+@pytest.mark.parametrize(
+    ("version", "line"),
+    [
+        ("3.10", "Python 3.10 is not supported"),
+        ("3.13", "Python 3.13 takes a C compiler"),
+        ("3.14", "3.14 is not supp"),
+    ],
+)
+def test_a_python_that_cannot_install_gets_its_line_first(version, line, tmp_path):
+    python = tmp_path / "python"
+    fake = (
+        f"import shutil, sys; sys.version_info = (*map(int, '{version}'.split('.')), 0); shutil.which = lambda _: None"
+    )
+    python.write_text(f'#!/bin/sh\nexec {sys.executable} -c "{fake}; exec(sys.argv[1])" "$2"\n', encoding="utf-8")
+    python.chmod(0o755)
+    for name in ("Makefile", "req.txt"):
+        shutil.copy(ROOT / name, tmp_path)
+    done = subprocess.run(
+        ["make", "demo", f"PYTHON={python}"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert line in done.stderr
+    assert not (tmp_path / ".venv").exists()

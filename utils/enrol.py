@@ -33,8 +33,8 @@ MOST_LEFT_OUT = 10  # recordings of a word, to see whether it is heard
 NEAR = 0.1  # share of another word's recordings that lie nearer to this one: from here on it is said
 KIND = files.Kind(
     "taught words",
-    trained.TAUGHT,
-    None,
+    "config.json",
+    "base_labels",
     (
         "labels.txt",
         "config.json",
@@ -61,12 +61,8 @@ class Teacher:
 
     def __init__(self, folder=FOLDER, model=None, alone=None):
         self.folder = Path(folder)
-        # Clips alone may be what an interruption left; settings and labels are written after the mark.
-        is_whole = any((self.folder / name).exists() for name in ("config.json", "labels.txt"))
-        files.require_ours(self.folder, KIND, is_whole)
+        files.require_ours(self.folder, KIND)
         kept = files.read_json(self.folder / "config.json") or {}
-        if not isinstance(kept, dict):
-            raise CourseError(f"{self.folder / 'config.json'} is not as it was written here: move {self.folder} away")
         self.base = Path(model or kept.get("base") or trained.find_folder())
         if trained.find_run(self.base).resolve() == self.folder.resolve():
             self.base = trained.PRETRAINED
@@ -117,6 +113,8 @@ class Teacher:
                 passed.append((name, str(reason)))
                 continue
             there[content] = name
+            if not (self.folder / "config.json").exists():  # which tells the folder from a stranger's
+                self._write_config()
             place.mkdir(parents=True, exist_ok=True)
             number = 1 + max((int(path.stem) for path in place.glob("*.wav") if path.stem.isdecimal()), default=0)
             audio.write_wav(place / f"{number}.wav", audio.loudest_second(samples))
@@ -135,8 +133,6 @@ class Teacher:
     def rename(self, word, new):
         """Call a word otherwise."""
         word = self._require(word)
-        if new == word:
-            return
         self.require_new(new)
         if self.find(new) not in (None, word):
             raise BadUse(f"{new} was taught already: choose another name, or remove it first")
@@ -173,18 +169,21 @@ class Teacher:
             self.require_new(word)
         words = taught.learn(places, self.embedding.negatives, others)
         names, _ = taught.arrange(self.labels, words.names, self.alone)
-        self.folder.mkdir(parents=True, exist_ok=True)
         web.export_float(self.base)
         files.remove(self.folder / "export")  # which is of the words of before
         shutil.copyfile(trained.find_exported(self.base), self.folder / taught.BASE)
         with files.new_file(self.folder / trained.TAUGHT) as file:
             np.savez(file, weights=words.weights, names=np.array(words.names))
         files.write_text(self.folder / "labels.txt", "\n".join(names) + "\n")
+        self._write_config()
+        return self._describe(places, others)
+
+    def _write_config(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
         files.write_json(
             self.folder / "config.json",
             {"base": str(self.base), "base_labels": list(self.labels), "alone": self.alone, "model": "taught"},
         )
-        return self._describe(places, others)
 
     def _places(self, path, cut=cut_word):
         return self.embedding(taught.make_copies(cut(audio.read_wav(path))))

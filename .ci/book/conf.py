@@ -160,9 +160,9 @@ def mark_terms(app, tree, page):
     if page not in PICTURES:
         return
     meanings = dict(TERM.findall((Path(app.srcdir) / "docs" / "glossary.md").read_text(encoding="utf-8")))
-    names = "|".join(sorted(map(re.escape, meanings), key=len, reverse=True))
+    longest_first = "|".join(sorted(map(re.escape, meanings), key=len, reverse=True))
+    names = re.compile(rf"(?<![\w-])({longest_first})(?![\w-])")
     place = app.builder.get_relative_uri(page, "docs/glossary")
-    names = re.compile(rf"(?<![\w-])({names})(?![\w-])")
     seen = set()
     for chapter in tree.next_node(nodes.section).children:
         bold = {strong.astext() for strong in chapter.findall(nodes.strong)}  # where a term is bold, it is explained
@@ -184,7 +184,7 @@ def _is_prose(text):
     place = text.parent
     while isinstance(place, nodes.paragraph | nodes.list_item | nodes.bullet_list | nodes.enumerated_list):
         place = place.parent
-    return isinstance(place, nodes.section) and text.parent is not place
+    return isinstance(place, nodes.section)
 
 
 def _lay_cards(folder, table):

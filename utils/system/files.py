@@ -212,14 +212,12 @@ def replace(source, target, kind=None):
     if kind:
         require_ours(target, kind)
         require_ours(old, kind, is_whole=False)
-    if target.is_dir() and any(target.iterdir()):
+    if target.is_dir() and not source.samefile(target):  # which another case of its name may be
         remove(old)
         target.rename(old)
         source.replace(target)
         remove(old)
     else:
-        if target.is_dir():
-            target.rmdir()
         source.replace(target)
 
 
