@@ -31,8 +31,9 @@ demo: .venv/ready
 	@echo
 	@echo "Six test clips, and one that it heard wrong: what was said, what was heard, how sure"
 	@heard=$$($(PY) predict.py --model runs/demo --said data/main/test/*/*.wav) && echo "$$heard" | awk '/wav/ { \
-		if (index(" yes left stop go silence unknown ", " " $$2 " ") && !seen[$$2]++) print; \
-		else if ($$2 != $$3 && !wrong) wrong = $$0 \
+		row = sprintf("%-56s %-9s%-9s%s %s %s", $$1, $$2, $$3, $$4, $$5, $$6); \
+		if (index(" yes left stop go silence unknown ", " " $$2 " ") && !seen[$$2]++) print row; \
+		else if ($$2 != $$3 && !wrong) wrong = row \
 	} END {print ""; print wrong ? wrong : "(no other was heard wrong)"}'
 	@echo
 	@echo "The model:    runs/demo/model.keras (scores in runs/demo/result.json)"
