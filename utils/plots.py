@@ -20,7 +20,7 @@ LINE = SET_COLOURS["train"]
 # Of lines beside what is blue or orange already, which mean said and heard there (Tol 2021, muted).
 OTHER_LINES = (  # one for each of the ten keywords
     *("#117733", "#882255", "#332288", "#999933", "#AA4499"),
-    *("#44AA99", "#661100", "#CC6677", "#707070", "black"),
+    *("#44AA99", "#661100", "#CC6677", "#DDAA33", "black"),
 )
 IMAGES = Path("imgs")
 
