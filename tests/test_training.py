@@ -153,6 +153,7 @@ def test_two_epochs_show_the_same_rows_unless_they_are_augmented(model, flag, mo
     [
         (["--epoch", "3"], "unknown flag --epoch, did you mean --epochs?"),
         (["--model", "conv2d"], "no model 'conv2d', did you mean conv1d?"),
+        (["--random_data", "--path_to_data", "here"], "--random_data makes its own data"),
         (["--epochs", "0"], "'0' is not a whole number above zero"),
         (["--learning_rate", "fast"], "'fast' is not a number above zero"),
         (["--random_data=perhaps"], "'perhaps' is neither True nor False"),

@@ -219,8 +219,10 @@ def make_parser(description):
 def combine(parser, given, saved=None):
     """Settings from the flags that were given, and from those of the run that is gone on with.
 
-    A flag that contradicts the run ends the command, by ``parser``.
+    A flag that contradicts the run, or another one, ends the command, by ``parser``.
     """
+    if given.get("random_data") and "path_to_data" in given:
+        parser.error("--random_data makes its own data: leave it out, or leave out --path_to_data")
     if saved is None:
         return Settings(**given)
     saved = _read(saved)
