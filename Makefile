@@ -29,9 +29,9 @@ demo: .venv/ready
 	$(PY) -m utils.prepare
 	$(PY) train_keras.py --logrun demo
 	@echo
-	@echo "Six test clips, and one that it heard wrong: what was said, what was heard, how sure"
+	@echo "A test clip of six labels, and one more that it heard wrong: what was said, what was heard, how sure"
 	@heard=$$($(PY) predict.py --model runs/demo --said data/main/test/*/*.wav) && echo "$$heard" | awk '/wav/ { \
-		row = sprintf("%-56s %-9s%-9s%s %s %s", $$1, $$2, $$3, $$4, $$5, $$6); \
+		row = sprintf("%s %-56s %-9s%-9s%s %s %s", $$2 == $$3 ? " " : "✗", $$1, $$2, $$3, $$4, $$5, $$6); \
 		if (index(" yes left stop go silence unknown ", " " $$2 " ") && !seen[$$2]++) print row; \
 		else if ($$2 != $$3 && !wrong) wrong = row \
 	} END {print ""; print wrong ? wrong : "(no other was heard wrong)"}'
@@ -93,7 +93,7 @@ figures: .venv/ready-dev
 # TensorFlow comes in first, by the project's own way, which holds its notes on missing GPUs back; curves need none.
 tensorboard: .venv/ready
 	@CUDA_VISIBLE_DEVICES=-1 $(PY) -c "from utils.system import quiet; from tensorboard import main; main.run_main()" \
-		--logdir tf_logs --host 127.0.0.1 --port 6006
+		--logdir tf_logs --host 127.0.0.1 --port 6006 --load_fast=false
 
 .venv/ready: req.txt
 	$(if $(strip $(WRONG_PYTHON)),$(error $(strip $(WRONG_PYTHON))))

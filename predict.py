@@ -187,7 +187,8 @@ def hear_file(recogniser, path, form):
     warn_of_cancelled(cancelled)
     seconds = n_samples / audio.SAMPLE_RATE
     if form == "text" and console.is_terminal():
-        print("\n".join(draw_time(heard, seconds)))
+        per_s = 6 if console.width() >= 70 else 3
+        print("\n".join(draw_time(heard, seconds, per_s=per_s)))
     print(cli.printable(f"{path}: {seconds:.1f} s heard, {len(heard)} words"), file=sys.stderr)
 
 
@@ -205,7 +206,7 @@ def print_words(words, form):
     for seconds, label, probability in words:
         line = f"{seconds:9.2f} s  {label:<8}  {probability:.3f}"
         if form == "json":
-            line = json.dumps({"seconds": seconds, "label": label, "probability": probability})
+            line = json.dumps({"seconds": round(seconds, 3), "label": label, "probability": probability})
         elif form == "csv":
             line = f"{seconds:.2f},{label},{probability:.3f}"
         elif console.is_terminal():
@@ -337,7 +338,7 @@ def draw_answer(name, answer):
     is_right = answer.get("said") == label
     colour = ("green" if is_right else "red") if said else ("green" if is_sure else "yellow")
     mark = console.paint("✓ " if is_right else "✗ ", colour) if said else ""
-    bar = console.paint(console.draw_bar(probability), colour)
+    bar = console.paint(console.draw_bar(probability, 10 if console.width() >= 60 else 0), colour)
     return f"{name}  {said}{mark}{label:<8} {bar} {probability:4.0%}{'' if is_sure else ' not sure'}"
 
 

@@ -11,11 +11,11 @@ Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhos
 import sys
 import tempfile
 
-from utils.settings import RECIPES, make_parser
+from utils.settings import RECIPES, check_flags
 from utils.system import cli
 
 if __name__ == "__main__":
-    make_parser(__doc__).parse_args()  # --help and a wrong flag are answered before TensorFlow is imported
+    check_flags(__doc__)  # what can be told before TensorFlow is imported, which takes seconds
 
 from utils import datasets, models, runs, training
 from utils.nets import devices

@@ -14,11 +14,11 @@ import tempfile
 
 import numpy as np
 
-from utils.settings import RECIPES, make_parser
+from utils.settings import RECIPES, check_flags
 from utils.system import cli
 
 if __name__ == "__main__":
-    make_parser(__doc__).parse_args()  # --help and a wrong flag are answered before TensorFlow is imported
+    check_flags(__doc__)  # what can be told before TensorFlow is imported, which takes seconds
 
 from utils import datasets, models, runs, training
 from utils.nets import devices, plain

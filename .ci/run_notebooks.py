@@ -8,6 +8,7 @@ python .ci/run_notebooks.py --solutions ...                     the folded solut
 import argparse
 import base64
 import hashlib
+import os
 import re
 import sys
 import time
@@ -21,6 +22,7 @@ from traitlets.config import Config
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils import plots
+from utils.system import cli
 from utils.system.cli import progress
 
 # As COURSE=fast takes on two cores: what the time that is left is reckoned from.
@@ -99,6 +101,9 @@ def main():
     parser.add_argument("--in-place", action="store_true", help="write outputs into the notebooks themselves")
     parser.add_argument("--solutions", action="store_true", help="run the solutions after the last cell")
     options = parser.parse_args()
+    course = os.environ.get("COURSE", "fast")
+    if course not in ("smoke", "fast", "full"):
+        parser.error(f"COURSE={course}: there are smoke (seconds, to try the code), fast and full")
     shares = [MINUTES.get(path.stem, 1) for path in options.notebooks]
     bar_format = "{percentage:3.0f} % {bar:20} {desc}{elapsed} gone, {remaining} left"
     with progress(total=sum(shares), bar_format=bar_format, delay=0) as bar:
@@ -126,11 +131,15 @@ def run(path, options, bar, share):
         timeout=7200,
         kernel_name="python3",
         resources={"metadata": {"path": "."}},
-        on_cell_executed=lambda **_: bar.update(share / n_code),
+        on_cell_executed=lambda **_: bar.update(min(share / n_code, bar.total - bar.n)),
         config=ENCRYPTED,
     )
     try:
         client.execute()
+    except (KeyboardInterrupt, AssertionError) as error:
+        if isinstance(error, AssertionError) and client.km is not None:  # else nbclient lost its kernel to Ctrl-C
+            raise
+        raise KeyboardInterrupt(f"{path} was not written") from None
     except CellExecutionError as error:
         print(f"{path} failed:\n{error}", file=sys.stderr)
         return 1
@@ -145,4 +154,4 @@ def run(path, options, bar, share):
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(cli.run(lambda _: main()))

@@ -263,7 +263,7 @@ def test_words_called_train_and_test_are_words(project):
 
 
 def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, monkeypatch):
-    assert cli.run(train_keras.main, ["--random_data"]) == 0
+    assert cli.run(train_keras.main, ["--random_data", "--logrun", "latest"]) == 0
     curves = tree(project / "tf_logs" / "latest")
     assert len(curves) == 3  # the run's, and of training and validation
 
@@ -272,14 +272,14 @@ def test_curves_of_a_finished_run_are_kept_until_the_new_one_has_ended(project, 
 
     with monkeypatch.context() as patch:
         patch.setattr(runs.Run, "finish", fail)
-        assert cli.run(train_keras.main, ["--random_data"]) == 130
+        assert cli.run(train_keras.main, ["--random_data", "--logrun", "latest"]) == 130
     assert tree(project / "runs/latest/curves") == curves
     with monkeypatch.context() as patch:  # nor by a run that was to go on with it, and then another
         patch.setattr(runs.Run, "finish", fail)
         assert cli.run(train_keras.main, ["--resume", "--epochs", "9"]) == 130
-        assert cli.run(train_keras.main, ["--random_data"]) == 130
+        assert cli.run(train_keras.main, ["--random_data", "--logrun", "latest"]) == 130
     assert tree(project / "runs/latest/curves") == curves
-    assert cli.run(train_keras.main, ["--random_data"]) == 0
+    assert cli.run(train_keras.main, ["--random_data", "--logrun", "latest"]) == 0
     assert not (project / "runs/latest/curves").exists()
     assert len(tree(project / "tf_logs" / "latest")) == 3
 
@@ -296,8 +296,8 @@ with files.owned(sys.argv[1]):
 @pytest.mark.parametrize(
     ("target", "main", "arguments"),
     [
-        ("runs/latest", train_keras.main, ["--random_data"]),
-        ("tf_logs/latest", train_tensorflow.main, ["--random_data"]),
+        ("runs/latest", train_keras.main, ["--random_data", "--logrun", "latest"]),
+        ("tf_logs/latest", train_tensorflow.main, ["--random_data", "--logrun", "latest"]),
         ("data/main/tree", prepare.main, ["--keywords", "yes"]),
         ("data/sample/tree", prepare.main, ["--keywords", "yes"]),
         ("other/raw", voices.main, ["--raw", "other/raw", "--speakers", "3"]),
@@ -356,20 +356,20 @@ def test_a_kill_while_an_old_array_is_removed_keeps_nobody_out(project):
 
 @pytest.mark.parametrize("resume", [[], ["--resume"]])
 def test_a_run_that_was_killed_while_it_began_keeps_nobody_out(resume, project):
-    assert cli.run(train_keras.main, ["--random_data"]) == 0
+    assert cli.run(train_keras.main, ["--random_data", "--logrun", "latest"]) == 0
     work = project / "runs" / ".latest.partial"
     (work / "last").mkdir(parents=True)
     (work / "labels.txt").write_text("half")  # config.json is written last
     (project / "runs" / "latest" / "export" / ".saved_model.partial").mkdir(parents=True)
     (project / "runs" / "latest" / "export" / ".saved_model.partial" / "x").write_text("half")
-    assert cli.run(train_keras.main, resume or ["--random_data"]) == 0
+    assert cli.run(train_keras.main, resume or ["--random_data", "--logrun", "latest"]) == 0
     assert not work.exists()
 
 
 def test_curves_of_another_project_are_kept(project, capsys):
     events = project / "tf_logs" / "latest" / "events.out.tfevents.1.theirs"
     files.write_text(events, "theirs")
-    assert cli.run(train_keras.main, ["--random_data"]) == 2
+    assert cli.run(train_keras.main, ["--random_data", "--logrun", "latest"]) == 2
     assert "tf_logs/latest holds the curves of another run than runs/latest" in capsys.readouterr().err
     assert events.read_text() == "theirs"
 
@@ -517,7 +517,7 @@ def test_arrays_that_a_training_reads_are_not_replaced_under_it(project, monkeyp
 
     monkeypatch.setattr(train_keras, "train", train)
     assert cli.run(train_keras.main, []) == 130
-    assert "go on with: python train_keras.py --resume --logrun latest" in capsys.readouterr().err
+    assert "interrupted; no epoch has ended yet" in capsys.readouterr().err
     assert tree(project / "data" / "main" / "preprocessed") == before
     assert cli.run(prepare.main, ["--keywords", "no"]) == 0
 

@@ -23,7 +23,19 @@ from utils.system.quiet import keras, tf
 ROOT = Path(__file__).parents[1]
 # 100 clips in batches of 32: the last batch of an epoch has four.
 # The rate is low: a high one makes more of rounding at every step.
-RANDOM = ["--random_data", "--random_examples", "100", "--batch_size", "32", "--epochs", "3", "--learning_rate", "1e-4"]
+RANDOM = [
+    "--random_data",
+    "--logrun",
+    "latest",
+    "--random_examples",
+    "100",
+    "--batch_size",
+    "32",
+    "--epochs",
+    "3",
+    "--learning_rate",
+    "1e-4",
+]
 
 
 @pytest.fixture(autouse=True)

@@ -25,7 +25,7 @@ from utils.system import cli
 from utils.system.quiet import keras, tf
 
 ROOT = Path(__file__).parents[1]
-RANDOM = ["--random_data", "--random_examples", "96", "--batch_size", "32"]
+RANDOM = ["--random_data", "--logrun", "latest", "--random_examples", "96", "--batch_size", "32"]
 
 
 @pytest.fixture(autouse=True)
@@ -281,6 +281,22 @@ def test_an_interrupted_run_is_resumed_exactly(finished, folder, tiny, monkeypat
     assert results(ours) == results(theirs)
     sounds = np.random.default_rng(0).normal(0, 0.1, (4, 16000)).astype(np.float32)
     np.testing.assert_array_equal(recogniser.load(ours)(sounds), recogniser.load(theirs)(sounds))
+
+
+def test_an_interrupted_run_is_kept_when_another_of_its_name_begins(folder, tiny, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    train("--epochs", "1")
+    with monkeypatch.context() as patch:
+        patch.setattr(runs.Run, "finish", interrupt)
+        keras.backend.clear_session()
+        assert cli.run(train_keras.main, [*RANDOM, "--epochs", "2"]) == 130
+    train("--epochs", "1")
+    assert "--resume --logrun latest-interrupted-1 goes on with it" in capsys.readouterr().err
+    keras.backend.clear_session()
+    assert cli.run(train_keras.main, ["--resume", "--logrun", "latest-interrupted-1"]) == 0
+    assert [len(read_log(folder / "runs" / name)) for name in ("latest", "latest-interrupted-1")] == [2, 4]
 
 
 @pytest.mark.slow

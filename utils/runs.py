@@ -13,7 +13,7 @@ from pathlib import Path
 
 from utils import datasets, models, trained, web
 from utils.nets import board, devices
-from utils.settings import Settings
+from utils.settings import Settings, resumed_from
 from utils.system import files
 from utils.system.cli import BadUse, CourseError, progress, warn
 from utils.system.quiet import tf
@@ -71,7 +71,7 @@ class Run:
         self.work = files.beside(self.final, "partial")
         self.curves = Path(settings.logdir) / settings.logrun
         self.epoch, self.step, self.seconds = 0, 0, 0.0
-        self._bar = None
+        self._bar, self._is_timed = None, False
         self._best = (-1.0, 0.0)  # validation accuracy, minus validation loss
 
     # The folder.
@@ -118,6 +118,8 @@ class Run:
         """What an interrupted run has to say."""
         if not (self.work / "config.json").exists():
             return f"{self.final} is whole" if self.final.exists() else "nothing was kept"
+        if not (self.work / LAST).exists():
+            return "no epoch has ended yet, so there is nothing to go on with"
         return f"go on with: python {self._script} --resume --logrun {self.final.name}"
 
     def require_same(self, data):
@@ -125,7 +127,7 @@ class Run:
 
         A run from before the data was noted is taken to have had the same.
         """
-        folder = _resumed_from(self.final)
+        folder = resumed_from(self.final)
         hint = "go on with arrays of the labels that it began with, or start anew without --resume"
         if (folder / "labels.txt").exists():
             datasets.require_labels(data.sets["train"], trained.read_labels(folder), self.final, hint)
@@ -155,8 +157,8 @@ class Run:
         files.require_space(self.work, MOST_COPIES * n_bytes + RUN_BYTES)
         files.recover(self.final, KIND)
         if not self._settings.resume:
-            if (self.work / "last").exists() and not self.final.exists():
-                warn(f"{self.final} was never finished: begun anew, as --resume was not given")
+            if (self.work / LAST).exists():
+                self._set_run_aside()
             self._set_curves_aside()
             files.remove(self.work)
         elif not (self.work / "config.json").exists():
@@ -185,6 +187,7 @@ class Run:
             initial=self.step,
             bar_format="{percentage:3.0f} % {bar:6} {desc}{elapsed} gone, {remaining} left",  # 80 characters at most
             delay=0,
+            smoothing=0,  # the mean of all steps, as an epoch ends slowly
         )
         self._started = time.perf_counter()
 
@@ -198,6 +201,20 @@ class Run:
             print(f"resumed after epoch {self.epoch}")
         elif next(files.list_paths(last.parent), None):
             raise CourseError(f"{self.final} was begun by an earlier version: start anew, without --resume")
+
+    def _set_run_aside(self):
+        """Keep an interrupted run, under another name, when a new one takes its own."""
+        for number in itertools.count(1):
+            name = f"{self.final.name}-interrupted-{number}"
+            kept, curves = files.beside(RUNS / name, "partial"), self.curves.with_name(name)
+            if not any(os.path.lexists(path) for path in (RUNS / name, kept, curves)):
+                break
+        for folder, target in ((self.work, kept), (self.curves, curves)):
+            if folder.exists():
+                folder.rename(target)
+        warn(
+            f"{self.final} was interrupted before: kept, python {self._script} --resume --logrun {name} goes on with it"
+        )
 
     def _set_curves_aside(self):
         """Keep the curves of a run that has ended with it, until it is replaced."""
@@ -219,6 +236,7 @@ class Run:
 
     def load_best(self, variables):
         """Set the variables of a network of this kind to those of the best epoch."""
+        self._bar.set_description_str("tests the best epoch ")
         models.read_variables(self.work / BEST, variables)
 
     def finish(self, result):
@@ -237,6 +255,8 @@ class Run:
     def advance_to(self, step):
         """Note how many steps have been taken."""
         self._bar.update(step - self.step)
+        if not self._is_timed:  # the first steps trace the network: what is left is reckoned from the next on
+            self._bar.initial, self._bar.start_t, self._is_timed = step, time.time(), True
         self.step = step
 
     @property
@@ -319,16 +339,10 @@ def read_settings(logrun, script):
         If there is no such run, or another script began it.
     """
     final = RUNS / logrun
-    config = files.read_json(_resumed_from(final) / "config.json")
+    config = files.read_json(resumed_from(final) / "config.json")
     if not isinstance(config, dict):
         raise CourseError(f"{final} holds no run to go on with: start one without --resume")
     if config.get("script", script) != script:
         raise CourseError(f"{final} was begun by {config['script']}: resume it with that")
     names = {field.name for field in dataclasses.fields(Settings)}
     return {name: value for name, value in config.items() if name in names}
-
-
-def _resumed_from(final):
-    """Where the run lies that is gone on with: not finished, or finished and to be trained longer."""
-    work = files.beside(final, "partial")
-    return work if (work / "config.json").exists() else final

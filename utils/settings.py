@@ -3,14 +3,19 @@
 import argparse
 import dataclasses
 import difflib
+import os
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 
 from utils import models
 from utils.labels import parse_keywords
-from utils.system import cli
+from utils.system import cli, files
 from utils.system.names import find_fault
+from utils.trained import RUNS
 
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
+RANDOM_RUN = "random"  # not "latest", which predict.py and the page take
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")  # see utils.nets.devices
 
 
@@ -173,7 +178,9 @@ class Settings:
         metavar="RUN",
     )
     logdir: str = _flag("folder of TensorBoard logs", cli.path_text, "tf_logs")
-    logrun: str = _flag("name of the run: runs/LOGRUN and LOGDIR/LOGRUN", run_name, "latest")
+    logrun: str = _flag(
+        f"name of the run: runs/LOGRUN and LOGDIR/LOGRUN; on random data: {RANDOM_RUN}", run_name, "latest"
+    )
     strategy: str = _flag(
         "where to train: auto (all GPUs, or the workers that TF_CONFIG names), one_device, mirrored (the devices of "
         "this machine), multi_worker (train_tensorflow.py alone)",
@@ -214,6 +221,29 @@ def make_parser(description):
             del details["type"]
         parser.add_argument(f"--{field.name}", default=argparse.SUPPRESS, **details)
     return parser
+
+
+def resumed_from(run):
+    """Where the run lies that is gone on with: not finished, or finished and to be trained longer."""
+    work = files.beside(run, "partial")
+    return work if (work / "config.json").exists() else run
+
+
+def check_flags(description):
+    """End the command where ``--help``, a wrong flag, or data or a run that is not there says that it cannot start."""
+
+    def check(_):
+        given = vars(make_parser(description).parse_args())
+        data = Path(given.get("path_to_data", Settings.path_to_data))
+        run = RUNS / given.get("logrun", Settings.logrun)
+        resumes = given.get("resume") and "TF_CONFIG" not in os.environ  # one of several machines may have no run
+        if resumes and not (resumed_from(run) / "config.json").exists():
+            raise cli.CourseError(f"{run} holds no run to go on with: start one without --resume")
+        if not (given.get("random_data") or given.get("resume") or data.is_dir()):
+            raise cli.CourseError(f"{data} is missing: run python -m utils.prepare, or check --path_to_data")
+
+    if status := cli.run(check):
+        sys.exit(status)
 
 
 def combine(parser, given, saved=None):

@@ -97,7 +97,7 @@ def run(main, arguments=None):
     except ModuleNotFoundError as error:
         message, status = f"{error.name} is not installed: python -m pip install --requirement req.txt", 1
     except KeyboardInterrupt as error:
-        hint = str(error) or "run the same command again to go on"
+        hint = str(error) or "run the same command again"
         print(f"\n{name}: interrupted; {hint}", file=sys.stderr)
         return 130
     except BrokenPipeError:  # who reads has gone: what is left to be written at the end goes nowhere

@@ -28,8 +28,13 @@ def draw_bar(share, width=10):
     return bar.ljust(width)
 
 
+def width():
+    """Characters of a line of the terminal."""
+    return shutil.get_terminal_size().columns
+
+
 def fit(names, beside):
     """Names padded to one width that leaves ``beside`` characters of the line; where they do not fit, their end."""
-    most = max(12, shutil.get_terminal_size().columns - beside)
+    most = max(12, width() - beside)
     shown = [name if len(name) <= most else "…" + name[1 - most :] for name in names]
     return [name.ljust(max(map(len, shown))) for name in shown]
