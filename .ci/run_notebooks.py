@@ -10,6 +10,7 @@ import base64
 import hashlib
 import os
 import re
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -135,7 +136,7 @@ def run(path, options, bar, share):
         config=ENCRYPTED,
     )
     try:
-        client.execute()
+        client.execute(stderr=subprocess.DEVNULL)  # of the kernel itself, which logs tracebacks when it is stopped
     except (KeyboardInterrupt, AssertionError) as error:
         if isinstance(error, AssertionError) and client.km is not None:  # else nbclient lost its kernel to Ctrl-C
             raise

@@ -43,7 +43,7 @@ from utils.system import cli
 AS_USER = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.name == "posix" and not os.getuid() else []
 SEED = 0
 SPEAKERS = 13
-TRAINING = ("--random_data", "--random_examples", "400", "--batch_size", "40", "--epochs", "5")
+TRAINING = ("--random_data", "--random_examples", "400", "--batch_size", "40", "--epochs", "5", "--logrun", "latest")
 
 
 @dataclass(frozen=True)

@@ -175,7 +175,7 @@ def test_random_data_takes_keywords_too(tmp_path, monkeypatch, tiny):
     monkeypatch.chdir(tmp_path)
     flags = ["--random_data", "--random_examples", "64", "--keywords", "a,b", "--max_steps", "2"]
     assert cli.run(train_keras.main, flags) == 0
-    assert (tmp_path / "runs/latest/labels.txt").read_text().split() == ["a", "b", "silence", "unknown"]
+    assert (tmp_path / "runs/random/labels.txt").read_text().split() == ["a", "b", "silence", "unknown"]
 
 
 def test_arrays_of_different_labels_are_not_mixed(tmp_path, capsys):

@@ -107,6 +107,7 @@ ELSEWHERE = {  # and why
     "python predict.py --listen --model runs/first/export/model_stream.tflite": "the same",
     "python predict.py --doctor": "a microphone: test_doctor.py",
     "python -m benchmarks.quiet --noises FOLDER": "a measurement",
+    "python -m benchmarks.withheld": "the same",
 }
 
 
