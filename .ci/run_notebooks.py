@@ -24,12 +24,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from utils import plots
 from utils.system import cli
-from utils.system.cli import progress
 
 # As COURSE=fast takes on two cores: what the time that is left is reckoned from.
 MINUTES = {
     **{"0_split_data": 0.9, "1_visualize": 0.9, "2_preprocess_augment": 1, "3_sample_experiments": 3},
-    **{"4_full_training": 3, "5_recognize": 2, "train_jupyter_keras": 2.5},
+    **{"4_full_training": 4, "5_recognize": 2, "train_jupyter_keras": 2.5},
 }
 # Code and outputs go between kernel and client through sockets that others on this computer could read.
 ENCRYPTED = Config(KernelManager={"transport_encryption": "auto"})
@@ -107,7 +106,7 @@ def main():
         parser.error(f"COURSE={course}: there are smoke (seconds, to try the code), fast and full")
     shares = [MINUTES.get(path.stem, 1) for path in options.notebooks]
     bar_format = "{percentage:3.0f} % {bar:20} {desc}{elapsed} gone, {remaining} left"
-    with progress(total=sum(shares), bar_format=bar_format, delay=0) as bar:
+    with cli.progress(total=sum(shares), bar_format=bar_format, delay=0) as bar:
         for path, share in zip(options.notebooks, shares):
             bar.set_description(path.stem)
             if status := run(path, options, bar, share):

@@ -69,6 +69,12 @@ def test_every_task_has_a_check_and_a_folded_solution(path):
     assert not [task for _, task in tasks if "*Check:*" not in task]
 
 
+def test_a_setting_that_there_is_not_runs_nothing():
+    command = [sys.executable, str(ROOT / ".ci/run_notebooks.py"), "1_visualize.ipynb"]
+    done = subprocess.run(command, env={**os.environ, "COURSE": "fats"}, capture_output=True, text=True, check=False)
+    assert (done.returncode, "COURSE=fats: there are smoke" in done.stderr) == (2, True)
+
+
 def test_cells_are_short_and_explained():
     for path in NOTEBOOKS:
         found = measure_notebooks.measure(path)

@@ -71,6 +71,15 @@ def test_another_source_in_the_way_is_named_and_kept(download, tmp_path):
     assert tree(raw) == before
 
 
+def test_another_source_is_named_before_minutes_of_unpacking(download, tmp_path, monkeypatch):
+    raw = tmp_path / "data" / "raw"
+    for part in sources.PARTS:
+        (raw / part).mkdir(parents=True)
+    monkeypatch.setattr(sources, "_gather", None)  # would fail if it were called
+    with pytest.raises(CourseError, match="already there, from another source"):
+        sources.unpack(download[0], raw)
+
+
 def test_a_missing_path_is_one_line_and_status_1(tmp_path, capsys, monkeypatch):
     from utils.system import cli
 

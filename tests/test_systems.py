@@ -205,7 +205,7 @@ def test_a_folder_renamed_to_its_own_name_stays(tmp_path):
     [
         ("3.10", "Python 3.10 is not supported"),
         ("3.13", "Python 3.13 takes a C compiler"),
-        ("3.14", "3.14 is not supp"),
+        ("3.14", "Python 3.14 is not supported"),
     ],
 )
 def test_a_python_that_cannot_install_gets_its_line_first(version, line, tmp_path):

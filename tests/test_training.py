@@ -167,6 +167,23 @@ def test_a_bad_flag_ends_with_one_line_and_status_2(flags, line, capsys, folder)
     assert not list(folder.iterdir())
 
 
+@pytest.mark.parametrize(
+    ("flags", "line"),
+    [
+        (["--path_to_data", "nowhere"], "nowhere is missing: run python -m utils.prepare"),
+        (["--resume"], "runs/latest holds no run to go on with"),
+        (["--resume", "--random_data"], "runs/random holds no run to go on with"),
+    ],
+)
+def test_what_is_missing_is_told_before_tensorflow_is_imported(flags, line, folder):
+    (folder / "tensorflow.py").write_text("raise SystemExit('imported')")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    for name in ("train_keras.py", "train_tensorflow.py"):
+        command = [sys.executable, str(ROOT / name), *flags]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert (done.returncode, line in done.stderr, "imported" in done.stderr) == (1, True, False)
+
+
 def test_missing_data_is_one_line_and_status_1(capsys, folder):
     assert cli.run(train_keras.main, ["--path_to_data", "nowhere"]) == 1
     assert "nowhere is missing: run python -m utils.prepare" in capsys.readouterr().err

@@ -29,6 +29,12 @@ class LeakError(CourseError):
     """A model would see in training what it is tested on."""
 
 
+def require_prepared(folder):
+    """Raise CourseError unless there is a folder of arrays."""
+    if not Path(folder).is_dir():
+        raise CourseError(f"{folder} is missing: run python -m utils.prepare, or check --path_to_data")
+
+
 def parse_name(path):
     """Speaker and word of a training file.
 

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils import audio, features, negatives, store
-from utils.corpus import SETS
+from utils import audio, corpus, features, negatives, store
 from utils.labels import LABELS, SILENCE, from_one_hot, one_hot
 from utils.system import cli
 from utils.system.cli import CourseError
@@ -165,13 +164,12 @@ def open_store(folder):
         If the folder or an array is missing or damaged, or names in X and y differ.
     """
     folder = Path(folder)
-    if not folder.is_dir():
-        raise CourseError(f"{folder} is missing: run python -m utils.prepare, or check --path_to_data")
+    corpus.require_prepared(folder)
     for meant in (folder / "preprocessed", folder.parent):
         if not list(folder.glob("train_X*.bc")) and (meant / "train_X.bc").exists():
             raise CourseError(f"{folder} holds no arrays: did you mean {meant}?")
     is_published = (folder / "train_X1.bc").exists()
-    sets = {name: _open_set(folder, name, is_published) for name in SETS}
+    sets = {name: _open_set(folder, name, is_published) for name in corpus.SETS}
     if len({clip_set.label_order for clip_set in sets.values()}) > 1:
         raise CourseError(
             f"{folder}: train, cv and test have other labels than each other: run python -m utils.prepare"
@@ -220,7 +218,7 @@ def write_random_store(folder, n_clips, seed, label_order=LABELS):
     """
     rng = np.random.default_rng(seed)
     settings = {"dataset": "random data", "labels": list(label_order)}
-    for name in SETS:
+    for name in corpus.SETS:
         n_rows = n_clips if name == "train" else max(1, n_clips // 8)
         labels = [label_order[i] for i in rng.integers(0, len(label_order), n_rows)]
         names = [f"{label}/{i:08x}_nohash_0.wav" for i, label in enumerate(labels)]

@@ -341,7 +341,7 @@ def read_settings(logrun, script):
     final = RUNS / logrun
     config = files.read_json(resumed_from(final) / "config.json")
     if not isinstance(config, dict):
-        raise CourseError(f"{final} holds no run to go on with: start one without --resume")
+        raise CourseError(f"config.json of {final} is damaged: start one without --resume")
     if config.get("script", script) != script:
         raise CourseError(f"{final} was begun by {config['script']}: resume it with that")
     names = {field.name for field in dataclasses.fields(Settings)}

@@ -6,9 +6,8 @@ import difflib
 import os
 import sys
 from dataclasses import dataclass
-from pathlib import Path
 
-from utils import models
+from utils import corpus, models
 from utils.labels import parse_keywords
 from utils.system import cli, files
 from utils.system.names import find_fault
@@ -223,10 +222,17 @@ def make_parser(description):
     return parser
 
 
+def name_run(given):
+    """Name of the run that flags mean, whether they give one or not."""
+    return given.get("logrun", RANDOM_RUN if given.get("random_data") else Settings.logrun)
+
+
 def resumed_from(run):
     """Where the run lies that is gone on with: not finished, or finished and to be trained longer."""
-    work = files.beside(run, "partial")
-    return work if (work / "config.json").exists() else run
+    for folder in (files.beside(run, "partial"), run):
+        if (folder / "config.json").exists():
+            return folder
+    raise cli.CourseError(f"{run} holds no run to go on with: start one without --resume")
 
 
 def check_flags(description):
@@ -234,13 +240,11 @@ def check_flags(description):
 
     def check(_):
         given = vars(make_parser(description).parse_args())
-        data = Path(given.get("path_to_data", Settings.path_to_data))
-        run = RUNS / given.get("logrun", Settings.logrun)
-        resumes = given.get("resume") and "TF_CONFIG" not in os.environ  # one of several machines may have no run
-        if resumes and not (resumed_from(run) / "config.json").exists():
-            raise cli.CourseError(f"{run} holds no run to go on with: start one without --resume")
-        if not (given.get("random_data") or given.get("resume") or data.is_dir()):
-            raise cli.CourseError(f"{data} is missing: run python -m utils.prepare, or check --path_to_data")
+        if given.get("resume"):
+            if "TF_CONFIG" not in os.environ:  # of several machines, one alone has the run
+                resumed_from(RUNS / name_run(given))
+        elif not given.get("random_data"):
+            corpus.require_prepared(given.get("path_to_data", Settings.path_to_data))
 
     if status := cli.run(check):
         sys.exit(status)

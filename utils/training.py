@@ -11,7 +11,7 @@ from utils import audio, datasets, evaluation, models, negatives, runs, trained
 from utils.labels import LABELS, SILENCE, UNKNOWN, with_extras
 from utils.nets import devices
 from utils.nets.changes import Augment, WaveformAugment
-from utils.settings import RANDOM_RUN, RECIPES, Settings, combine, make_parser
+from utils.settings import RECIPES, Settings, combine, make_parser, name_run
 from utils.system.cli import CourseError
 from utils.system.quiet import keras, tf
 
@@ -36,10 +36,8 @@ def parse_settings(script, description, arguments=None, check=None):
     given, saved = vars(parser.parse_args(arguments)), None
     # The chief alone has a folder: the workers that follow it go by the flags they are given.
     follows = devices.needs_workers(given.get("strategy", Settings.strategy)) and devices.follows_chief()
-    if given.get("random_data"):
-        given.setdefault("logrun", RANDOM_RUN)
+    given["logrun"] = name_run(given)  # on --resume, whatever name the run had that was copied there
     if given.get("resume") and not follows:
-        given.setdefault("logrun", Settings.logrun)  # whatever name the run had that was copied there
         saved = runs.read_settings(given["logrun"], script)
     settings = combine(parser, given, saved)
     if check and (objection := check(settings)):
