@@ -277,7 +277,7 @@ def plot_reliability(ax, bins):
     ax.plot([0, 100], [0, 100], color="gray", linewidth=1, label="as sure as right")
     ax.scatter(100 * confidence, 100 * accuracy, s=20 + 300 * clips / clips.sum(), color=LINE, alpha=0.7)
     ax.set(xlabel="confidence in %", ylabel="accuracy in %", xlim=(0, 102), ylim=(0, 102))
-    ax.legend(loc="upper left")
+    ax.legend(loc="lower right")
     return ax
 
 

@@ -181,11 +181,6 @@ class StoredArray:
         chunks = np.concatenate([self.read_chunk(index) for index in range(first, last + 1)])
         return chunks[start - begin : stop - begin]
 
-    def verify(self):
-        """Check the hash of every chunk on disk; a StoreError names the first one that was altered."""
-        for chunk in range(len(self._files)):
-            self._check(chunk)
-
 
 def _shorten(state):
     return hashlib.sha256(state).hexdigest()[:16]
