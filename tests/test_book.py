@@ -1,6 +1,7 @@
 """Guards: the book opens from disk and is whole by itself: pages, pictures, formulas, players, on a telephone too."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -97,6 +98,8 @@ def test_a_term_shows_its_meaning_and_leads_to_the_glossary(book, page):
     assert term.get_attribute("title").startswith("How far a step")
     term.click()
     expect(page.locator("li:target")).to_contain_text("learning rate")
+    page.goto((book / "train_jupyter_keras.html").as_uri())  # "Weights take room": no recording of a word
+    assert page.locator("a.term").count() > 20 and not page.locator("a.term", has_text=re.compile("^take$")).count()
 
 
 def test_words_are_found(book, page):
