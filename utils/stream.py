@@ -224,17 +224,15 @@ def make_stream(clips, labels, background, snr_db, rng, gap_s=(1.5, 4.0)):
     return audio.to_counts(mixed), words
 
 
-def score_stream(detections, words, seconds):
-    """How well the keywords among the words of a stream, in order of time, were heard, as the field counts it.
+def match_words(detections, words):
+    """Detections dealt out to the keywords among the words of a stream, in order of time.
 
     Returns
     -------
-    dict
-        ``matched`` and ``wrong``: shares of the keywords first heard as themselves, and as another one, not a number
-        where none is said;
-        ``false_alarms`` and ``false_alarms_per_hour``: what was heard where no keyword was said, or once more for
-        the same one;
-        ``latency_s``: median time from a word's end to its detection.
+    list of (Word, Detection or None)
+        Each keyword, and what was heard first for it.
+    int
+        False alarms: what was heard where no keyword was said, or after the first.
     """
     keywords = [word for word in words if word.label not in (SILENCE, UNKNOWN)]
     first, alarms = {}, 0
@@ -248,13 +246,28 @@ def score_stream(detections, words, seconds):
             first[mine[0]] = detection
         else:
             alarms += 1
-    right = [i for i, detection in first.items() if detection.label == keywords[i].label]
-    late = [first[i].seconds - keywords[i].end for i in right]
-    share = 1 / len(keywords) if keywords else float("nan")
+    return [(word, first.get(i)) for i, word in enumerate(keywords)], alarms
+
+
+def score_stream(detections, words, seconds):
+    """How well the keywords of a stream were heard, as the field counts it, see :func:`match_words`.
+
+    Returns
+    -------
+    dict
+        ``matched`` and ``wrong``: shares of the keywords first heard as themselves, and as another one, not a number
+        where none is said;
+        ``false_alarms`` and ``false_alarms_per_hour``;
+        ``latency_s``: median time from a word's end to its detection.
+    """
+    pairs, alarms = match_words(detections, words)
+    heard = [(word, first) for word, first in pairs if first]
+    late = [first.seconds - word.end for word, first in heard if first.label == word.label]
+    share = 1 / len(pairs) if pairs else float("nan")
     return {
-        "keywords": len(keywords),
-        "matched": len(right) * share,
-        "wrong": (len(first) - len(right)) * share,
+        "keywords": len(pairs),
+        "matched": len(late) * share,
+        "wrong": (len(heard) - len(late)) * share,
         "false_alarms": alarms,
         "false_alarms_per_hour": alarms / seconds * 3600,
         "latency_s": float(np.median(late)) if late else float("nan"),

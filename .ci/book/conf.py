@@ -112,7 +112,7 @@ SPEAK = """
 """
 
 TERM = re.compile(r"(?m)^- \*\*(.+?)\*\*: (.+?) \(\[")  # in the glossary: its name, what it is
-VERBS = {"take", "lag", "fit"}  # terms that are mostly something else where they stand in a sentence
+EVERYDAY = {"fit", "gain", "lag", "leak", "level", "power", "take"}  # terms that often mean something else
 
 NOTE = """```{note}
 Executed where this book was made, so that its clips can be played. The text speaks of the outputs that are kept with
@@ -161,7 +161,7 @@ def mark_terms(app, tree, page):
     if page not in PICTURES:
         return
     meanings = dict(TERM.findall((Path(app.srcdir) / "docs" / "glossary.md").read_text(encoding="utf-8")))
-    longest_first = "|".join(sorted(map(re.escape, meanings.keys() - VERBS), key=len, reverse=True))
+    longest_first = "|".join(sorted(map(re.escape, meanings.keys() - EVERYDAY), key=len, reverse=True))
     names = re.compile(rf"(?<![\w-])({longest_first})(?![\w-])")
     place = app.builder.get_relative_uri(page, "docs/glossary")
     seen = set()
