@@ -43,23 +43,22 @@ def train(settings, strategy, run, spare):
     """One run with these settings, kept in ``run``; ``spare`` is a folder for data that the run alone needs."""
     keras.utils.set_random_seed(settings.seed)
     data = training.open_data(settings, run, spare)
+    steps = training.steps_per_epoch(settings, data)
 
     # The network. What comes first computes log-mel spectrograms and has nothing to learn; the part after it has.
     with strategy.scope():
         model = models.build_model(settings.model, len(data.labels))
         part = models.learning_part(model)
+        compile_part(part, RECIPES[settings.recipe], settings, steps)
+    print(training.describe(settings, model, steps))
+    if settings.summary:
+        model.summary(expand_nested=True)
 
     # What it learns from: log-mel spectrograms computed once, changed at random in each epoch.
     train_set, cv_set = training.network_inputs(
         data.sets, models.has_front_end(model), data.folder, spare, settings.negatives
     )
     changes = training.make_changes(settings, train_set)
-    steps = datasets.steps_per_epoch(train_set, settings.batch_size)
-    print(training.describe(settings, model, steps))
-    if settings.summary:
-        model.summary(expand_nested=True)
-    with strategy.scope():
-        compile_part(part, RECIPES[settings.recipe], settings, steps)
     run.begin(data, model.variables, part.optimizer.variables, steps)
     run.board.show_graph(lambda waveforms: model(waveforms, training=False))
     run.board.show_clips("clip", training.one_of_each_label(data.sets["cv"]))

@@ -114,17 +114,17 @@ def check(settings):
 def train(settings, strategy, run, spare):
     """One run with these settings: all workers learn, and the chief alone, which has ``run``, keeps what is learned."""
     data = training.open_data(settings, run, spare)
-    counted = models.build_model(settings.model, len(data.labels))  # the same network, in Keras
-    with devices.chief_first(strategy):
-        train_set, cv_set = training.network_inputs(
-            data.sets, models.has_front_end(counted), data.folder, spare, settings.negatives
-        )
-    steps = datasets.steps_per_epoch(train_set, settings.batch_size)
-    print(training.describe(settings, counted, steps))
+    steps = training.steps_per_epoch(settings, data)
     trainer = Trainer(settings, strategy, len(data.labels), steps * settings.epochs)
     network, optimizer = trainer.network, trainer.optimizer
+    counted = models.build_model(settings.model, len(data.labels))  # the same network, in Keras
+    print(training.describe(settings, counted, steps))
     if settings.summary:
         print(plain.describe(network))
+    with devices.chief_first(strategy):
+        train_set, cv_set = training.network_inputs(
+            data.sets, plain.takes_log_mel(network), data.folder, spare, settings.negatives
+        )
     changes = training.make_changes(settings, train_set)
 
     if run:

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from utils import audio, datasets, features, negatives, store, training
-from utils.labels import LABELS, SILENCE, UNKNOWN, one_hot
+from utils import audio, datasets, features, negatives, training
+from utils.labels import SILENCE, UNKNOWN
 from utils.nets.changes import Augmentation
 
 KINDS = [(label, kind) for label, kinds in negatives.KINDS.items() for kind in kinds]
@@ -87,29 +87,6 @@ def test_each_epoch_shows_all_recordings_and_other_made_clips(folder, tmp_path):
     assert np.array_equal(np.concatenate([rows for rows, _ in train.of_epoch(2).blocks()]), epochs[2])
     assert len(cv) == len(sets["cv"])
     assert not any("made" in name for name in cv.names)
-
-
-def test_other_words_that_balancing_left_out_are_negatives_too(tmp_path):
-    """They are learned in every epoch, and neither counted among the run's clips nor learned without negatives."""
-    datasets.write_random_store(tmp_path, 96, 0)
-    labels = {"dataset": "random data", "labels": list(LABELS)}
-    names = [f"unknown/{i:08x}_nohash_0_bed.wav" for i in range(10)]
-    with store.ArrayWriter(tmp_path / "train_others_y.bc", (len(LABELS),), np.uint8, labels) as writer:
-        writer.append(one_hot(len(names) * [UNKNOWN], LABELS), names)
-    rows = np.random.default_rng(1).integers(-3000, 3000, (len(names), audio.CLIP_SAMPLES)).astype(np.int16)
-    with store.ArrayWriter(tmp_path / "train_others_X.bc", rows.shape[1:], np.int16, labels) as writer:
-        writer.append(rows, names)
-    sets = datasets.open_store(tmp_path)
-    train, _ = training.network_inputs(sets, True, tmp_path, tmp_path, with_negatives=True)
-    assert len(train) == 96 + len(names) + datasets.count_made(96 + len(names))
-    shown = train.of_epoch(5)
-    assert set(names) <= set(shown.names)
-    where = shown.names.index(names[0])
-    blocks = np.concatenate([X for X, _ in shown.blocks()])
-    np.testing.assert_allclose(blocks[where], features.log_mel(audio.to_waveform(rows[:1]))[0], atol=1e-4)
-    assert shown.labels[where] == UNKNOWN
-    plain, _ = training.network_inputs(sets, True, tmp_path, tmp_path)
-    assert len(plain) == len(sets["train"]) == 96
 
 
 @pytest.mark.parametrize("as_log_mel", [True, False])

@@ -108,11 +108,11 @@ def test_made_sounds_are_on_unless_the_flag_or_random_data_say_otherwise(flags, 
 @pytest.mark.parametrize(
     ("flags", "values"),
     [
-        ([], ("default", models.DEFAULT, 66)),
+        ([], ("default", models.DEFAULT, 72)),
         (["--recipe", "best"], ("best", "resnet10", RECIPES["best"].epochs)),
         (["--recipe", "best", "--model", "tc_resnet8", "--epochs", "3"], ("best", "tc_resnet8", 3)),
         (["--model", "conv1d"], ("original", "conv1d", 20)),
-        (["--model", "conv1d", "--recipe", "default"], ("default", "conv1d", 66)),
+        (["--model", "conv1d", "--recipe", "default"], ("default", "conv1d", 72)),
     ],
 )
 def test_a_recipe_sets_what_the_flags_do_not(flags, values):

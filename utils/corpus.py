@@ -12,7 +12,6 @@ from utils.system.cli import CourseError
 from utils.system.names import compose, is_hidden
 
 SETS = ("train", "cv", "test")
-OTHERS = "train_others"  # more clips of other words than balanced training has of any label
 NOISE_FOLDER = "_background_noise_"
 MAX_SAMPLES = 60 * audio.SAMPLE_RATE  # of the recording of a word
 LISTS = {"cv": "validation_list.txt", "test": "testing_list.txt"}

@@ -177,13 +177,6 @@ def open_store(folder):
     return sets
 
 
-def open_others(folder):
-    """Other words than the balanced training set of a store has (:func:`utils.prepare.balance`), or None."""
-    if not (Path(folder) / f"{corpus.OTHERS}_X.bc").exists():  # of random data, and in stores of before
-        return None
-    return _open_set(Path(folder), corpus.OTHERS, is_published=False)
-
-
 def require_labels(clip_set, labels, whose, hint="name arrays of these labels in this order (python -m utils.prepare)"):
     """Raise CourseError unless a set has just these labels, in this order: all that is learned goes by position.
 
@@ -209,7 +202,7 @@ def _open_set(folder, name, is_published):
     if names != array.names:
         raise CourseError(f"{array.path} belongs to other clips than {parts[0].path}: run python -m utils.prepare")
     y, labels = array[:], array.settings.get("labels", LABELS)
-    if not len(y) and name in corpus.SETS:
+    if not len(y):
         raise CourseError(f"{folder}: {name} holds no clips: record more, and run python -m utils.prepare")
     if y.shape[1:] != (len(labels),) or not np.all((y == 0) | (y == 1)) or not np.all(y.sum(axis=1) == 1):
         raise CourseError(f"{array.path}: expected one-hot rows of {len(labels)}, got {y.dtype} of {y.shape}")

@@ -15,44 +15,38 @@ from utils.labels import KEYWORDS, LABELS, SILENCE, UNKNOWN, one_hot, parse_keyw
 from utils.system import cli, files
 
 BATCH_CLIPS = 512
-STORED = (*corpus.SETS, corpus.OTHERS)
 
 
 def balance(found, labels=LABELS):
     """Bring ``unknown`` and ``silence`` of each set down to the median size of its keywords.
 
     Of the unknown words equally many clips are kept, as far as there are any: a rare word
-    teaches as much as a common one about what is no command. Of the other words that training loses by that as many
-    again are a set of their own, ``train_others``: the more words a network has heard that are no command, the fewer
-    new ones it takes for one. Nothing is copied.
+    teaches as much as a common one about what is no command. Nothing is copied.
     """
     groups = defaultdict(list)
     for clip in found:
         groups[clip.set, clip.label].append(clip)
-    chosen, others = [], []
+    chosen = []
     for name in corpus.SETS:
         size = splits.label_size({label: len(groups[name, label]) for label in labels})
         for label in labels:
             group = groups[name, label]
             if label in (SILENCE, UNKNOWN):
                 rng = np.random.default_rng([splits.SEED, corpus.SETS.index(name), labels.index(label)])
-                group = _in_turn([group[i] for i in rng.permutation(len(group))])
-                if (name, label) == ("train", UNKNOWN):
-                    others = [clip._replace(set=corpus.OTHERS) for clip in sorted(group[size : 2 * size])]
-                group = group[:size]
+                group = _take_in_turn([group[i] for i in rng.permutation(len(group))], size)
             chosen += sorted(group)
-    return chosen + others
+    return chosen
 
 
-def _in_turn(group):
-    """Clips in an order in which each word (or background recording) gives one in turn."""
+def _take_in_turn(group, size):
+    """The first ``size`` clips when each word (or background recording) gives one in turn."""
     turns, ranks = Counter(), []
     for clip in group:
         speaker, word = corpus.parse_name(clip.path)
         source = speaker if clip.label == SILENCE else word
         ranks.append(turns[source])
         turns[source] += 1
-    return [group[i] for i in np.argsort(ranks, kind="stable")]
+    return [group[i] for i in np.argsort(ranks, kind="stable")[:size]]
 
 
 def persist_raw(found, folder, settings):
@@ -77,7 +71,7 @@ def persist_raw(found, folder, settings):
     # X is finished last: with it y is known to be there.
     missing = [
         name
-        for name in STORED
+        for name in corpus.SETS
         if not all(store.is_done(folder / f"{name}_{part}.bc", {**settings, "set": name}) for part in "Xy")
     ]
     if not missing:  # several processes may find that at the same time
@@ -89,7 +83,7 @@ def persist_raw(found, folder, settings):
 
 def _write(group, name, folder, settings):
     settings, labels = {**settings, "set": name}, settings["labels"]
-    rng = np.random.default_rng([splits.SEED, STORED.index(name)])
+    rng = np.random.default_rng([splits.SEED, corpus.SETS.index(name)])
     group = [group[i] for i in rng.permutation(len(group))]
     names = [f"{clip.label}/{clip.path.name}" for clip in group]
     with store.ArrayWriter(folder / f"{name}_y.bc", (len(labels),), np.uint8, settings) as writer:

@@ -69,7 +69,7 @@ class Recipe:
 
 _DEFAULT = Recipe(
     model=models.DEFAULT,
-    epochs=66,
+    epochs=72,
     batch_size=64,
     learning_rate=4e-3,
     warm_up=0.03,
@@ -168,9 +168,8 @@ class Settings:
         f"on log-mel spectrograms, masks; default: {_by_recipe('augment')}"
     )
     negatives: bool = _on_or_off(
-        "add what is no command: as many clips of other words again, and sounds made from the training clips and by "
-        "arithmetic, noises as silence and what is no word as unknown, others in each epoch; "
-        f"default: {_by_recipe('negatives')}, off on random data"
+        "add sounds that are no command, made from the training clips and by arithmetic: noises as silence, what is "
+        f"no word as unknown; others in each epoch; default: {_by_recipe('negatives')}, off on random data"
     )
     teacher: str = _flag(
         "run of train_keras.py whose answers are half of what is to be learned (distillation)",

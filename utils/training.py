@@ -104,21 +104,25 @@ def _hash(sets):
     return evaluation.hash_names(names)
 
 
+def steps_per_epoch(settings, data):
+    """Batches that an epoch of a run has."""
+    n_clips = len(data.sets["train"])
+    n_made = datasets.count_made(n_clips) if settings.negatives else 0
+    return -(-(n_clips + n_made) // settings.batch_size)
+
+
 def network_inputs(sets, as_log_mel, store_folder, spare_folder, with_negatives=False):
     """Training and validation sets as the learning part of a model takes them.
 
-    With negatives the training set has more other words, and made clips. These and log-mel spectrograms are kept
-    beside the waveforms, or in ``spare_folder`` where the data is read-only.
+    Log-mel spectrograms and made clips, which are for training alone, are kept beside the waveforms, or in
+    ``spare_folder`` where the data is read-only.
     """
     train, cv = sets["train"], sets["cv"]
-    others = datasets.open_others(store_folder) if with_negatives else None
     folder = Path(store_folder if os.access(store_folder, os.W_OK) else spare_folder)
     if folder != store_folder and (as_log_mel or with_negatives):
         print(f"{store_folder} is read-only: what is computed of it is kept in {folder} for this run")
     if as_log_mel:
         train, cv = (datasets.log_mel_set(clip_set, folder) for clip_set in (train, cv))
-    if others:
-        train = train.joined(datasets.log_mel_set(others, folder) if as_log_mel else others)
     if with_negatives:
         train = datasets.WithMade(train, datasets.made_set(sets["train"], folder, as_log_mel))
     return train, cv
