@@ -318,14 +318,15 @@ def plot_trade(ax, curves):
 
     ``curves`` is name -> a list of (threshold, false alarms an hour, matched share).
     """
-    for (name, points), colour in zip(curves.items(), cycle(OTHER_LINES)):
+    style = {"fontsize": 8, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
+    for index, ((name, points), colour) in enumerate(zip(curves.items(), cycle(OTHER_LINES))):
         thresholds, alarms, matched = zip(*points)
         missed = [100 * (1 - share) for share in matched]
         ax.plot(alarms, missed, marker="o", markersize=4, color=colour, label=name)
+        above = (5, 5 + 12 * index)  # in points: curves often end at one place, and then so do their labels
         for i in (0, -1):
             place = (alarms[i], missed[i])
-            style = {"fontsize": 8, "bbox": {"facecolor": "white", "edgecolor": "none", "pad": 1}}
-            ax.annotate(f"{thresholds[i]:.2f}", place, xytext=(5, 5), textcoords="offset points", **style)
+            ax.annotate(f"{thresholds[i]:.2f}", place, xytext=above, textcoords="offset points", color=colour, **style)
     ax.set(xlabel="false alarms an hour", ylabel="keywords missed or mistaken (%)", xlim=(0, None), ylim=(0, 100))
     ax.legend(ncols=len(curves), loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
