@@ -323,10 +323,10 @@ def plot_trade(ax, curves):
         thresholds, alarms, matched = zip(*points)
         missed = [100 * (1 - share) for share in matched]
         ax.plot(alarms, missed, marker="o", markersize=4, color=colour, label=name)
-        above = (5, 5 + 12 * index)  # in points: curves often end at one place, and then so do their labels
+        aside = (5 + 28 * index, 5)  # in points: curves often end at one place, and then so do their labels
         for i in (0, -1):
             place = (alarms[i], missed[i])
-            ax.annotate(f"{thresholds[i]:.2f}", place, xytext=above, textcoords="offset points", color=colour, **style)
+            ax.annotate(f"{thresholds[i]:.2f}", place, xytext=aside, textcoords="offset points", color=colour, **style)
     ax.set(xlabel="false alarms an hour", ylabel="keywords missed or mistaken (%)", xlim=(0, None), ylim=(0, 100))
     ax.legend(ncols=len(curves), loc="lower center", bbox_to_anchor=(0.5, 1))
     return ax
