@@ -125,6 +125,17 @@ def test_how_sound_is_cut_changes_nothing_and_times_are_those_of_the_sound(run, 
     assert heard[0].seconds == pytest.approx(0.08 * 12)  # three steps of eight pass the threshold
 
 
+def test_a_clip_alone_is_read_at_its_end_as_where_the_mean_over_time_was_chosen(run):
+    """Not up to a step later, when the mean has lost what the clip began with."""
+    model, form = recogniser.load(run[0] / "model_stream.tflite"), streaming.make_streaming(run[1])
+    n_after = form.delay * 160
+    n_before = -(16_000 + n_after) % 1280
+    assert n_before > 0  # else there would be nothing to tell
+    clip = np.random.default_rng(4).normal(0, 3000, 16_000).astype(np.int16)
+    heard = model.listen()(np.pad(clip, (n_before, n_after)))
+    np.testing.assert_allclose(model(clip[None] / np.float32(32768))[0], heard[-1], atol=1e-6)
+
+
 def test_a_file_that_is_none_is_told_in_one_line(run, tmp_path, capsys):
     shutil.copy(run[0] / "labels.txt", tmp_path)
     shutil.copy(trained.PRETRAINED / "model_float.tflite", tmp_path / "model_stream.tflite")
