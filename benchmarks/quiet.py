@@ -321,7 +321,7 @@ def main(arguments=None):
 
 def trade(model, rows, streams):
     """Matched at 20 dB against false alarms an hour, for many thresholds: of talk, of noise."""
-    curves, default = {"talk": [], "noise": []}, stream.Rule()
+    curves, default = {"talk": [], "noise": []}, stream.rule_of(model)
     for threshold in map(float, THRESHOLDS):
         rule = dataclasses.replace(default, threshold=threshold)
         probabilities, spoken, seconds = streams[SNRS_DB[0]]

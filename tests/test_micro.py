@@ -85,7 +85,7 @@ def test_words_are_heard_by_the_same_rule_in_c(folder, tmp_path):
     subprocess.run(["gcc", "-Wall", "-Werror", "-shared", "-fPIC", *sources, "-lm", "-o", library], check=True)
     command, decoder = ctypes.CDLL(str(library)), ctypes.create_string_buffer(8192)
     command.command_decoder_begin(decoder)
-    rng, decoders = np.random.default_rng(3), stream.Decoder(LABELS, step_s=0.08)
+    rng, decoders = np.random.default_rng(3), stream.Decoder(LABELS, stream.STATEFUL, step_s=0.08)
     # Words of some steps, each sure of a label, between steps that are sure of nothing.
     steps = np.concatenate([np.full(rng.integers(3, 20), rng.integers(0, 12)) for _ in range(80)])
     rows = np.clip(np.rint(rng.dirichlet(np.ones(12) / 4, len(steps)) * 100), 0, 255)

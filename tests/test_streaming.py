@@ -123,6 +123,9 @@ def test_how_sound_is_cut_changes_nothing_and_times_are_those_of_the_sound(run, 
     heard = stream.Decoder(model.labels, step_s=model.step_s).decode(rows)
     assert [word.label for word in heard] == ["up"]
     assert heard[0].seconds == pytest.approx(0.08 * 12)  # three steps of eight pass the threshold
+    rows[10:, 2] = 0.35  # enough by the rule of seconds heard anew, and not by that of files that keep state
+    assert stream.Decoder(model.labels, step_s=model.step_s).decode(rows)
+    assert not stream.make_decoder(model).decode(rows)
 
 
 def test_a_clip_alone_is_read_at_its_end_as_where_the_mean_over_time_was_chosen(run):

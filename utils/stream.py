@@ -35,6 +35,11 @@ class Rule:
     veto_s: float = 1.4
 
 
+# Of networks that keep state. Their answers are running means already, so they need less averaging, and stay high for
+# longer. Chosen as the other, with the streaming form of the network in pretrained/.
+STATEFUL = Rule(threshold=0.42, smoothing_s=0.4)
+
+
 class Detection(NamedTuple):
     """A word that was heard at the end of some second, and its highest probability in the steps that said so."""
 
@@ -94,9 +99,14 @@ class Decoder:
         return found
 
 
-def make_decoder(recogniser, rule=Rule()):
-    """The decoder of a recogniser's steps."""
-    return Decoder(recogniser.labels, rule, recogniser.step_s or STEP_S)
+def rule_of(recogniser):
+    """The rule that was chosen for a recogniser's kind."""
+    return STATEFUL if recogniser.step_s else Rule()
+
+
+def make_decoder(recogniser, rule=None):
+    """The decoder of a recogniser's steps, by the rule of its kind unless another is given."""
+    return Decoder(recogniser.labels, rule or rule_of(recogniser), recogniser.step_s or STEP_S)
 
 
 def _average(rows, n, n_steps):
@@ -114,7 +124,7 @@ class Stream:
     once.
     """
 
-    def __init__(self, recogniser, rule=Rule()):
+    def __init__(self, recogniser, rule=None):
         self._recogniser = recogniser
         self._live = recogniser.listen and recogniser.listen()
         self.decoder = make_decoder(recogniser, rule)

@@ -79,7 +79,7 @@ def write(folder, network, labels, n_mean, calibration, clip):
 
 
 def _header(layout, labels, report):
-    rule, step_s = stream.Rule(), report["step_ms"] / 1e3
+    rule, step_s = stream.STATEFUL, report["step_ms"] / 1e3
     numbers = {
         "LABELS": len(labels),
         "KEYWORDS": len(labels) - 2,  # silence and unknown come last
