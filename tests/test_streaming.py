@@ -2,12 +2,14 @@
 
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 import predict
 from utils import models, recogniser, stream, trained
+from utils.labels import LABELS
 from utils.nets import architectures, live, small, streaming
 from utils.system import cli
 from utils.system.quiet import keras
@@ -137,6 +139,28 @@ def test_a_clip_alone_is_read_at_its_end_as_where_the_mean_over_time_was_chosen(
     clip = np.random.default_rng(4).normal(0, 3000, 16_000).astype(np.int16)
     heard = model.listen()(np.pad(clip, (n_before, n_after)))
     np.testing.assert_allclose(model(clip[None] / np.float32(32768))[0], heard[-1], atol=1e-6)
+
+
+def test_a_word_at_the_very_end_is_heard_by_a_network_that_looks_far_ahead():
+    """Nothing follows it: silence has to, for as long as the network waits."""
+    step, waits = 1280, 10
+
+    def listen():
+        last = np.zeros(waits, bool)
+
+        def hear(samples):
+            nonlocal last
+            loud = np.concatenate([last, np.abs(samples.reshape(-1, step)).max(axis=1) > 0])
+            last = loud[len(loud) - waits :]
+            return np.eye(12, dtype=np.float32)[np.where(loud[:-waits], 2, 10)]
+
+        return hear
+
+    file = SimpleNamespace(step_samples=step, look_ahead=waits * step)
+    heard = stream.Stream(SimpleNamespace(labels=LABELS, listen=listen, step_s=step / 16_000, model=file))
+    sound = np.r_[np.zeros(20 * step), np.ones(6 * step - 300)].astype(np.int16)
+    assert heard.feed(sound) == []
+    assert [word.label for word in heard.finish()] == ["up"]
 
 
 def test_a_file_that_is_none_is_told_in_one_line(run, tmp_path, capsys):

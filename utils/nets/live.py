@@ -72,6 +72,11 @@ class StreamFile:
             outputs = self._session.step(silence)
         return self._session.states, outputs["probabilities"], int(outputs["delay"]) * HOP_LENGTH
 
+    @property
+    def look_ahead(self):
+        """Samples that the network hears of what follows, before it answers."""
+        return self._silent[2]
+
     def listen(self):
         """Function from samples, int16 (n * step_samples,), to probabilities (n, n_labels); it knows those of before.
 
@@ -91,11 +96,10 @@ class StreamFile:
 
     def __call__(self, waveforms):
         """Probabilities (n, n_labels) of float32 waveforms (n, 16000), each after silence and before silence."""
-        *_, delay = self._silent
         # What a step lacks goes ahead: the mean over time was chosen for answers that end with the clip.
-        n_before = -(CLIP_SAMPLES + delay) % self.step_samples
+        n_before = -(CLIP_SAMPLES + self.look_ahead) % self.step_samples
         rows = []
-        for waveform in np.pad(waveforms, ((0, 0), (n_before, delay))):
+        for waveform in np.pad(waveforms, ((0, 0), (n_before, self.look_ahead))):
             self._session.states, *_ = self._silent
             for step in waveform.reshape(-1, 1, self.step_samples):
                 outputs = self._session.step(step)
