@@ -141,9 +141,10 @@ class Stream:
 
         Of a network that keeps state, so much more as it looks ahead, and a step, as only whole ones are heard.
         """
-        file = self._recogniser.model
-        more = file.look_ahead + file.step_samples if self._live else 0
-        return self.feed(np.zeros(CLIP_SAMPLES // 2 + more, np.int16))
+        n_samples = CLIP_SAMPLES // 2
+        if self._live:
+            n_samples += self._recogniser.model.look_ahead + self._recogniser.model.step_samples
+        return self.feed(np.zeros(n_samples, np.int16))
 
     def listen(self, samples):
         """Probabilities (n_steps, n_labels) of the next samples, some steps at a time."""
