@@ -1,8 +1,7 @@
 """List shares and counts that the guides name, each with the command that makes it again: python .ci/list_figures.py
 
 A result of README.md or docs/ is looked up in benchmarks/README.md and pretrained/README.md: in the section, and there
-in the line, that holds most of those in its paragraph or table (of two such sections, the shorter one). Its command is
-in its row, or the last one before it.
+in the line, that holds most of those in its paragraph or table. Its command is in its row, or the last one before it.
 """
 
 import re
@@ -35,11 +34,6 @@ def list_measured():
             yield set(find_figures(line)), here[0] if here and is_row else command, section
 
 
-def rank(section, line, beside):
-    """How near a measurement is: what its section and its line share with the guide, and how little else it has."""
-    return len(section & beside), -len(section), len(line & beside)
-
-
 def list_results(guide):
     """Results of a guide as (figure, command, section), without others' figures, which are folded; None if unknown."""
     measured = [line for line in list_measured() if line[0] and line[1]]
@@ -52,7 +46,7 @@ def list_results(guide):
         for figure in figures:
             holding = [known for known in measured if figure in known[0]]
             beside = set(figures)
-            near = max(holding, key=lambda one: rank(sections[one[2]], one[0], beside), default=None)
+            near = max(holding, key=lambda one: (len(sections[one[2]] & beside), len(one[0] & beside)), default=None)
             yield figure, *(near[1:] if near else (None, None))
 
 
