@@ -129,12 +129,12 @@ class StoredArray:
         self._files = _chunk_files(path, len(self), self._chunk_rows)
         if missing := sum(not file.exists() for file in self._files):
             raise StoreError(f"{path} is incomplete: {missing} of {len(self._files)} chunks are missing; {_REMAKE}")
-        state = hashes or [f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in self._files]
-        self.fingerprint = _shorten(" ".join([str(self.shape), *state]).encode())
-        try:
+        try:  # it may be replaced between these reads
+            state = hashes or [f"{p.name} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in self._files]
             self._array = bcolz.carray(rootdir=str(path), mode="r")
-        except OSError as error:  # it was replaced just now
+        except (OSError, ValueError) as error:  # bcolz's own word for a chunk that is gone is ValueError
             raise StoreError(f"{path} cannot be opened ({error}): run the same command again") from error
+        self.fingerprint = _shorten(" ".join([str(self.shape), *state]).encode())
         self._hold(np.arange(len(self)))
 
     def _hold(self, rows):
