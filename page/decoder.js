@@ -58,25 +58,38 @@ export class Decoder {
 }
 
 const LEAST = 0.3; // average of a word that is worth a "perhaps"
+const WAIT_S = 1; // a word that is being said may be heard yet
 
 // What was not heard, but nearly: a word whose average rose to a part of the threshold and fell again, and
-// what is no command. For the eye alone: no figure counts them.
+// what is no command. For the eye alone: no figure counts them. A sound has one row: none of these within a second
+// of a word that was heard, and of two within a second one.
 export class NearMisses {
   constructor(labels, rule, step_s, part = 0.6) {
-    Object.assign(this, { labels, rule, step_s, part, _peak: null, _other: false, _quiet_from: 0, _heard: "" });
+    Object.assign(this, { labels, rule, step_s, part, _peak: null, _other: false, _waits: null, _free_from: 0, _heard: "" });
   }
 
   // The same step that the decoder has made: {kind: "perhaps" | "other", label, seconds, probability}, or null.
   follow({ step, smoothed, heard }) {
-    const { threshold } = this.rule;
     const seconds = step * this.step_s;
-    const unknown = this.labels.indexOf("unknown");
     if (heard) {
-      this._peak = null;
-      this._quiet_from = seconds + this.rule.refractory_s;
+      this._peak = this._waits = null;
+      this._free_from = seconds + this.rule.refractory_s;
       this._heard = heard.label; // until its average has fallen
       return null;
     }
+    const found = this._find(smoothed, seconds);
+    if (found && found.seconds >= this._free_from && (!this._waits || found.kind === "perhaps"))
+      this._waits = { found, until: this._waits?.until ?? seconds + WAIT_S };
+    if (!this._waits || seconds < this._waits.until) return null;
+    const told = this._waits.found;
+    this._waits = null;
+    return told;
+  }
+
+  // What is no command, where it begins; nearly a word, once it has fallen.
+  _find(smoothed, seconds) {
+    const { threshold } = this.rule;
+    const unknown = this.labels.indexOf("unknown");
     const is_other = unknown >= 0 && smoothed[unknown] >= Math.max(threshold, 0.5);
     const begins = is_other && !this._other;
     this._other = is_other;
@@ -91,7 +104,7 @@ export class NearMisses {
     const probability = smoothed[best];
     const least = Math.max(this.part * threshold, LEAST);
     if (this._heard && smoothed[this.labels.indexOf(this._heard)] < least) this._heard = "";
-    if (probability >= least && seconds >= this._quiet_from && this.labels[best] !== this._heard) {
+    if (probability >= least && this.labels[best] !== this._heard) {
       if (!this._peak || probability > this._peak.probability)
         this._peak = { kind: "perhaps", label: this.labels[best], seconds, probability };
       return null;

@@ -662,6 +662,9 @@ async function showKept() {
   const [n, taught] = await Promise.all([kept.count().catch(() => 0), teach.clips().catch(() => [])]);
   $("kept").hidden = !n && !taught.length;
   $("kept_forget").hidden = !n; // what was taught is removed word by word
+  // Training would take a taught word for unknown: it knows twelve labels.
+  $("kept_train").hidden = taught.length > 0;
+  $("kept_enrol").hidden = !taught.length;
   const of = (number) => `${number} ${number === 1 ? "clip" : "clips"}`;
   const parts = [n && `${of(n)} kept`, taught.length && `${of(taught.length)} of taught words`];
   $("kept").firstElementChild.textContent = `${parts.filter(Boolean).join(" and ")} in this browser:`;

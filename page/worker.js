@@ -2,7 +2,9 @@
 // A classic worker, since the runtime calls importScripts; the page's own modules are imported as they are.
 
 const parts = Promise.all([import("./runtime/index.js"), import("./sound.js"), import("./decoder.js"), import("./taught.js")]);
-const NOTHING_S = 2; // of zeros alone, after which a microphone counts as muted
+// Of zeros alone, after which a microphone counts as muted: of one that has given sound later, as some give zeros
+// between words.
+const [NOTHING_S, GATED_S] = [2, 20];
 const CLOCK_S = 5; // over which the latest sound is compared with the clock
 const LOST_S = 0.02; // what clocks that differ could never be apart after that time
 const DRIFT = 5e-4; // by which the clocks of page and device may differ
@@ -78,6 +80,7 @@ class Session {
     this.samples = new Int16Array(sound.SECOND); // a second without sound goes ahead
     this.drawn = new Int16Array(sound.SECOND / 100 + 160); // what the next frames of the picture begin with
     this.queue = [];
+    this.hasSound = false;
     this.waiting_s = this.sound_s = this.missing_s = this.quiet_s = this.busy_ms = this.lost_s = 0;
     this.step = model.step_s * sound.RATE;
     if (input instanceof MessagePort) input.onmessage = ({ data }) => this.receive(data);
@@ -186,7 +189,9 @@ class Session {
       if (rate !== this.rate) [this.rate, this.resampler] = [rate, new sound.Resampler(rate)];
       const counts = sound.toCounts(sound.concatenate([rest, this.resampler.push(samples)], Float32Array));
       arrived.push(counts);
-      this.quiet_s = samples.every((x) => x === 0) ? this.quiet_s + samples.length / rate : 0;
+      const isZero = samples.every((x) => x === 0);
+      this.quiet_s = isZero ? this.quiet_s + samples.length / rate : 0;
+      this.hasSound ||= !isZero;
       this.samples = sound.concatenate([this.samples, counts], Int16Array);
       while (this.samples.length >= sound.SECOND) {
         // Of taught words at every second step: what they rest on takes longer than the network, and 100 ms are enough.
@@ -214,7 +219,7 @@ class Session {
       sound_s: this.sound_s,
       lost_s: this.lost_s + this.missing_s,
       busy_ms: this.busy_ms,
-      muted: this.quiet_s > NOTHING_S,
+      muted: this.quiet_s > (this.hasSound ? GATED_S : NOTHING_S),
     });
   }
 }

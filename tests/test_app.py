@@ -234,11 +234,22 @@ def test_the_page_decides_as_python_does():
         assert page["smoothed"] == decoder.probabilities.tolist()
 
 
-def test_a_word_that_was_heard_is_no_near_miss_as_well():
+@pytest.mark.parametrize(
+    "said, told",
+    [
+        ([("up", 40), ("silence", 40), ("weak", 12)], [["heard", "up"], ["perhaps", "on"]]),
+        ([("unknown", 14), ("up", 14), ("unknown", 14)], [["heard", "up"]]),
+        ([("unknown", 9), ("weak", 12)], [["perhaps", "on"]]),
+        ([("unknown", 14), ("silence", 30), ("unknown", 14)], [["other", "unknown"]] * 2),
+    ],
+)
+def test_a_sound_has_one_row(said, told):
+    """A word that was heard is no near miss, and no other word, as well."""
     row = {label: [0.9 if of == label else 0.1 / 11 for of in LABELS] for label in LABELS}
     row["weak"] = [0.4 if of == "on" else 0.6 / 11 for of in LABELS]
-    said = [("silence", 40), ("up", 40), ("silence", 40), ("weak", 12), ("silence", 40)]
-    given = {"labels": LABELS, "step_s": 0.05, "rule": vars(stream.Rule(threshold=0.45))}
+    said = [("silence", 40), *said, ("silence", 40)]
+    rule = stream.Rule(threshold=0.45, smoothing_s=0.6, veto=0.5, veto_s=1.0)
+    given = {"labels": LABELS, "step_s": 0.05, "rule": vars(rule)}
     given["rows"] = [row[label] for label, n_steps in said for _ in range(n_steps)]
     code = """
         import { Decoder, NearMisses } from "./decoder.js";
@@ -252,7 +263,7 @@ def test_a_word_that_was_heard_is_no_near_miss_as_well():
           if (missed) result.push([missed.kind, missed.label]);
         }
     """
-    assert run_node(code, given) == [["heard", "up"], ["perhaps", "on"]]
+    assert run_node(code, given) == told
 
 
 def test_the_page_resamples_and_cuts_as_python_does(tmp_path):

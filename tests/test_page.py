@@ -449,7 +449,7 @@ def test_a_wrong_word_is_kept_and_can_be_learned_from(url, spoken, playwright, t
         page.reload()  # kept in the browser, not in the page
         expect(page.locator("#kept")).to_contain_text("3 clips kept")
         assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
-        commands = page.locator("#kept code").all_inner_texts()
+        commands = page.locator("#kept_train code").all_inner_texts()
         for number in ("first", "second"):
             with page.expect_download() as download:
                 page.get_by_role("button", name="Save").click()

@@ -122,7 +122,8 @@ def test_how_sound_is_cut_changes_nothing_and_times_are_those_of_the_sound(run, 
     assert len(expected) == 1 + len(sound) // 1280  # the first row is that of the silence before
     rows = np.zeros((30, 12), np.float32)
     rows[10:, 2] = 1
-    heard = stream.Decoder(model.labels, step_s=model.step_s).decode(rows)
+    rule = stream.Rule(threshold=0.26, smoothing_s=0.6)
+    heard = stream.Decoder(model.labels, rule, model.step_s).decode(rows)
     assert [word.label for word in heard] == ["up"]
     assert heard[0].seconds == pytest.approx(0.08 * 12)  # three steps of eight pass the threshold
     rows[10:, 2] = 0.35  # enough by the rule of seconds heard anew, and not by that of files that keep state

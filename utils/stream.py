@@ -28,11 +28,11 @@ class Rule:
     validation, by ``python -m benchmarks.quiet --choose``; benchmarks/README says what this one gains and costs.
     """
 
-    threshold: float = 0.26
-    smoothing_s: float = 0.6
+    threshold: float = 0.18
+    smoothing_s: float = 0.8
     refractory_s: float = 1.0
     veto: float = 1.5
-    veto_s: float = 1.4
+    veto_s: float = 1.8
 
 
 # Of networks that keep state, whose answers are running means already. Chosen on validation with that in pretrained/
@@ -196,11 +196,12 @@ def _cut(rows, length, step):
 
 
 class Word(NamedTuple):
-    """A word of a made stream: what it is, and from when to when it is said, in seconds."""
+    """A word of a made stream: what it is, from when to when it is said, in seconds, and which of the clips it is."""
 
     label: str
     start: float
     end: float
+    clip: int | None = None
 
 
 def find_word(clip, range_db=25.0):
@@ -236,7 +237,7 @@ def make_stream(clips, labels, background, snr_db, rng, gap_s=(1.5, 4.0)):
     for start, index in zip(starts, order):
         mixed[start : start + CLIP_SAMPLES] += audio.to_waveform(clips[index])
         first, last = find_word(clips[index])
-        words.append(Word(labels[index], (start + first) / SAMPLE_RATE, (start + last) / SAMPLE_RATE))
+        words.append(Word(labels[index], (start + first) / SAMPLE_RATE, (start + last) / SAMPLE_RATE, int(index)))
     return audio.to_counts(mixed), words
 
 
