@@ -41,7 +41,7 @@ def babble(rng, clips):
 
 
 def speech_noise(rng, clips):
-    """Noise with the spectrum of a clip, which may keep its course of loudness."""
+    """Noise with the spectrum of a clip, most of it with a loudness that changes."""
     spectrum = np.abs(np.fft.rfft(_draw(rng, clips))) * np.exp(2j * np.pi * rng.random(CLIP_SAMPLES // 2 + 1))
     noise = np.fft.irfft(spectrum, CLIP_SAMPLES)
     return noise * (loudness(rng) if rng.random() < 0.6 else 1)

@@ -123,7 +123,7 @@ def hum(rng, clips=None):
 
 
 def siren(rng, clips=None):
-    """A tone or a band of noise that sweeps: sirens, birds, brakes, doors."""
+    """A tone that sweeps, steadily or not quite: sirens, birds, brakes, doors."""
     low, high, rate = _octaves(150, 2500, rng), _octaves(150, 6000, rng), _octaves(0.3, 12, rng)
     wave = scipy.signal.sawtooth(2 * np.pi * (rate * _TIMES + rng.random()), rng.choice([0, 0.5, 1]))
     course = low * (high / low) ** (0.5 + 0.5 * wave)
