@@ -1,7 +1,8 @@
 """List shares and counts that the guides name, each with the command that makes it again: python .ci/list_figures.py
 
-A result of README.md or docs/ is looked up in benchmarks/README.md and pretrained/README.md: in the section, and there
-in the line, that holds most of those in its paragraph or table. Its command is in its row, or the last one before it.
+A result of README.md or docs/ is looked up in benchmarks/README.md and pretrained/README.md: in the line that holds
+most of those in its own line; where several do, in the section that holds most of its paragraph or table, or the
+shorter one. Its command is the first of its line, or the last one before it.
 """
 
 import re
@@ -29,9 +30,9 @@ def list_measured():
             if line.startswith("#"):
                 command, section = None, line.lstrip("# ")
             here, is_row = COMMAND.findall(line), line.startswith("|")
+            yield set(find_figures(line)), here[0] if here else command, section
             if here and not is_row:
-                command = here[0]
-            yield set(find_figures(line)), here[0] if here and is_row else command, section
+                command = here[-1]
 
 
 def list_results(guide):
@@ -42,12 +43,22 @@ def list_results(guide):
         sections[section] = sections.get(section, set()) | figures
     text = re.sub(r"(?s)<details>.*?</details>", "", guide.read_text(encoding="utf-8"))
     for block in re.split(r"\n\s*\n", text):
-        figures = find_figures(block)
-        for figure in figures:
-            holding = [known for known in measured if figure in known[0]]
-            beside = set(figures)
-            near = max(holding, key=lambda one: (len(sections[one[2]] & beside), len(one[0] & beside)), default=None)
-            yield figure, *(near[1:] if near else (None, None))
+        beside = set(find_figures(block))
+        for line in block.splitlines():
+            figures = find_figures(line)
+            for figure in figures:
+                found = [
+                    (
+                        len(known & set(figures)),
+                        len(sections[section] & beside),
+                        -len(sections[section]),
+                        command,
+                        section,
+                    )
+                    for known, command, section in measured
+                    if figure in known
+                ]
+                yield figure, *(max(found)[-2:] if found else (None, None))
 
 
 def main():

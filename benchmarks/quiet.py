@@ -406,7 +406,7 @@ def choose(model, clips, said, seconds_alone, rows, streams, after, show):
             each["latency_s"] = scores[0]["latency_s"]
             found = {"talk": alarms[0], "noise": alarms[1], **each, **dataclasses.asdict(rule)}
             show(
-                {"row": f"at most {talk} false alarms an hour of talk", "material": f"{noise} of noise; mean of levels"}
+                {"row": f"at most {talk} alarms an hour of talk", "material": f"{noise} of noise; mean of levels"}
                 | {"matched": matched, "rule": found}
             )
     found, probability = answer(model, clips)
