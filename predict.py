@@ -23,8 +23,6 @@ import os
 import sys
 from pathlib import Path
 
-import numpy as np
-
 from utils import audio, corpus, doctor, evaluation, trained
 from utils.labels import SILENCE
 from utils.stream import STEP_S, Stream
@@ -58,6 +56,8 @@ def recognise(recogniser, paths):
     Of one that cannot be read: path, ``silence``, NaN and why. Nothing at all, and a click or a knock alone, are
     ``silence`` for sure.
     """
+    import numpy as np
+
     remaining, cancelled = iter(paths), set()
     while batch := list(itertools.islice(remaining, BATCH_CLIPS)):
         clips, reasons = np.zeros((len(batch), audio.CLIP_SAMPLES), np.int16), [None] * len(batch)

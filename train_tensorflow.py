@@ -12,8 +12,6 @@ Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhos
 import sys
 import tempfile
 
-import numpy as np
-
 from utils.settings import RECIPES, check_flags
 from utils.system import cli
 
@@ -88,7 +86,7 @@ def count_hits(y, logits):
 
 def mean_of(sums):
     """Loss and accuracy from sums of losses, right answers and clips, a row a batch."""
-    losses, hits, n_clips = np.sum([[float(value) for value in row] for row in sums], axis=0)
+    losses, hits, n_clips = (sum(map(float, column)) for column in zip(*sums))
     return losses / n_clips, hits / n_clips
 
 

@@ -39,7 +39,7 @@ TALK_MINUTES = 30  # of each kind
 GAP_S = (0.0, 0.15)  # between words that are laid closely
 PAUSE_S = (0.1, 0.6)  # between sentences
 COMMANDS_AFTER, WORDS_BEFORE, REST_S = 200, 4, (2.5, 3.5)  # commands after other words, of which so many go before each
-AFTER_S = (0.5, 1.0, 2.0)  # from the last of these to the command
+AFTER_S = (0.5, 1.0, 2.0)  # from the last of these, and its gap, to the command
 THRESHOLDS = np.arange(0.05, 0.96, 0.05).round(2)
 GRID = {
     "threshold": np.arange(0.06, 0.51, 0.04).round(2),
@@ -221,7 +221,7 @@ def follow_words(clips, labels, others, pause_s, rng):
     """Commands, each some seconds after other words: int16 samples, and a list of Word."""
     pieces, words = [], []
     others = others[others.any(axis=1)]
-    for index in rng.permutation(len(clips))[:COMMANDS_AFTER]:
+    for index in rng.permutation(np.flatnonzero(clips.any(axis=1)))[:COMMANDS_AFTER]:
         for clip in others[rng.integers(0, len(others), WORDS_BEFORE)]:
             pieces += [cut(clip, rng), pause(GAP_S, rng)]
         pieces += [np.zeros(int(pause_s * SAMPLE_RATE)), cut(clips[index], rng)]
@@ -294,10 +294,10 @@ def main(arguments=None):
         number = next(row[key] for key in NUMBERS if key in row)
         bounds = "({:.3f} to {:.3f})".format(*row["interval"]) if "interval" in row else ""
         what = row.get("by_kind") or row.get("by_word") or row.get("rule") or {}
-        most = len(what) if "rule" in row else 3
-        worst = ", ".join(
-            f"{name} {value:.3g}" for name, value in sorted(what.items(), key=lambda p: -p[1])[:most] if value
-        )
+        worst = list(what.items())
+        if "rule" not in row:
+            worst = [one for one in sorted(worst, key=lambda one: -one[1])[:3] if one[1]]
+        worst = ", ".join(f"{name} {value:.3g}" for name, value in worst)
         print(f"{row['row']:34}{row['material']:34}{number:8.3f}  {bounds:20}  {worst}", flush=True)
 
     # Seconds alone.

@@ -65,7 +65,7 @@ const WAIT_S = 1; // a word that is being said may be heard yet
 // of a word that was heard, and of two within a second one.
 export class NearMisses {
   constructor(labels, rule, step_s, part = 0.6) {
-    Object.assign(this, { labels, rule, step_s, part, _peak: null, _other: false, _waits: null, _free_from: 0, _heard: "" });
+    Object.assign(this, { labels, rule, step_s, part, _peak: null, _other: false, _waits: null, _free_from: 0, _heard: "", _rose: false });
   }
 
   // The same step that the decoder has made: {kind: "perhaps" | "other", label, seconds, probability}, or null.
@@ -74,7 +74,7 @@ export class NearMisses {
     if (heard) {
       this._peak = this._waits = null;
       this._free_from = seconds + this.rule.refractory_s;
-      this._heard = heard.label; // until its average has fallen
+      [this._heard, this._rose] = [heard.label, false]; // until its average has risen and fallen
       return null;
     }
     const found = this._find(smoothed, seconds);
@@ -84,6 +84,11 @@ export class NearMisses {
     const told = this._waits.found;
     this._waits = null;
     return told;
+  }
+
+  // What still waits when nothing more comes.
+  finish() {
+    return this._waits?.found ?? null;
   }
 
   // What is no command, where it begins; nearly a word, once it has fallen.
@@ -103,7 +108,8 @@ export class NearMisses {
     });
     const probability = smoothed[best];
     const least = Math.max(this.part * threshold, LEAST);
-    if (this._heard && smoothed[this.labels.indexOf(this._heard)] < least) this._heard = "";
+    if (this._heard && smoothed[this.labels.indexOf(this._heard)] >= least) this._rose = true;
+    else if (this._rose || seconds >= this._free_from) this._heard = "";
     if (probability >= least && this.labels[best] !== this._heard) {
       if (!this._peak || probability > this._peak.probability)
         this._peak = { kind: "perhaps", label: this.labels[best], seconds, probability };

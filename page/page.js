@@ -290,6 +290,9 @@ function soundBetween(first, end) {
 // By the page's clock, when a sample was there.
 const clockOf = (sample) => history.at - ((history.n - sample) / RATE) * 1e3;
 
+// What the page plays itself is not heard.
+const isDeaf = (seconds) => deaf.some(({ from, until }) => clockOf(seconds * RATE) > from && clockOf(seconds * RATE) < until);
+
 function onHeard({ steps, counts, frames, at, behind_s, lost_s, sound_s, busy_ms, muted }) {
   if (!listens) return;
   lastCame = Date.now();
@@ -304,11 +307,10 @@ function onHeard({ steps, counts, frames, at, behind_s, lost_s, sound_s, busy_ms
   picture.now = history.n / RATE;
   for (const step of steps) {
     picture.addStep(step.step, step.smoothed, info.rule.threshold);
-    const said = clockOf(step.step * info.step_s * RATE);
-    if (deaf.some(({ from, until }) => said > from && said < until)) continue;
+    if (step.near && !isDeaf(step.near.seconds)) addEntry(step.near);
+    if (isDeaf(step.step * info.step_s)) continue;
     if (step.heard) addEntry({ kind: "heard", ...step.heard });
     else if (rising) follow(step);
-    if (step.near) addEntry(step.near);
   }
   for (const entry of entries) keepClip(entry);
   $("lost").textContent = lost_s < 0.05 ? "no sound lost" : `${lost_s.toFixed(1)} s of sound lost: the computer may be too busy`;

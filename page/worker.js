@@ -2,8 +2,8 @@
 // A classic worker, since the runtime calls importScripts; the page's own modules are imported as they are.
 
 const parts = Promise.all([import("./runtime/index.js"), import("./sound.js"), import("./decoder.js"), import("./taught.js")]);
-// Of zeros alone, after which a microphone counts as muted: of one that has given sound later, as some give zeros
-// between words.
+// Seconds of zeros alone after which a microphone counts as muted; more of them once it has given sound, as some give
+// zeros between words.
 const [NOTHING_S, GATED_S] = [2, 20];
 const CLOCK_S = 5; // over which the latest sound is compared with the clock
 const LOST_S = 0.02; // what clocks that differ could never be apart after that time
@@ -204,6 +204,7 @@ class Session {
       }
     }
     if (this !== session) return;
+    if (this.isLast && !this.queue.length && steps.length) steps.at(-1).near ??= this.near.finish();
     const counts = sound.concatenate(arrived, Int16Array);
     const pending = sound.concatenate([this.drawn, counts], Int16Array);
     const frames = sound.logMel(pending);

@@ -96,3 +96,12 @@ def test_an_exported_file_needs_its_labels_beside_it_or_above(place, words, caps
     file.write_bytes(b"no model")
     assert cli.run(predict.main, ["yes.wav", "--model", str(file)]) == 1
     assert "is no LiteRT file" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["predict.py", "train_tensorflow.py", "app.py", "-m utils.prepare"])
+def test_a_python_without_the_packages_is_told_where_they_are(command):
+    """-S: without site-packages."""
+    done = subprocess.run([sys.executable, "-S", *command.split()], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1
+    assert done.stderr.startswith("numpy is not installed: ")
+    assert done.stderr.count("\n") == 1

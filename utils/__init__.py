@@ -38,3 +38,10 @@ What these rest on lies in ``nets`` (the networks themselves, and what they show
 any command needs of the computer (files, archives, consoles, the microphone), who speaks (``speakers``), made speech
 and sounds (``espeak``, ``noises``), recordings that teach a word (``takes``).
 """
+
+import importlib.util
+
+if importlib.util.find_spec("numpy") is None:  # a Python without the course's packages: all of them would be missed
+    from utils.system import cli
+
+    raise SystemExit(f"numpy is not installed: {cli.how_to_install()}")

@@ -36,7 +36,7 @@ class Rule:
 
 
 # Of networks that keep state, whose answers are running means already. Chosen on validation with that in pretrained/
-# (steps of 160 ms): most words with at most ten false alarms an hour in talk and in noise (benchmarks/README).
+# (steps of 160 ms): at most ten false alarms an hour in noise, none in talk (benchmarks/README).
 STATEFUL = Rule(threshold=0.42, smoothing_s=0.4)
 
 

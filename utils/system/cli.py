@@ -81,13 +81,13 @@ def seed(text):
     return int(text)
 
 
-def _how_to_install():
-    """Most have installed it already, by make, and call another Python."""
-    venv = Path(__file__).parents[2] / ".venv"
-    if venv.is_dir() and Path(sys.prefix).resolve() != venv.resolve():
-        activate = r".venv\Scripts\activate" if os.name == "nt" else "source .venv/bin/activate"
-        return f"this is not the Python of the course, so call {activate} first"
-    return "python -m pip install --requirement req.txt"
+def how_to_install():
+    """What to do where a package is missing. Most have it, by make, and call another Python."""
+    venv, install = Path(__file__).parents[2] / ".venv", "python -m pip install --requirement req.txt"
+    if not venv.is_dir() or Path(sys.prefix).resolve() == venv.resolve():
+        return install
+    activate = Path(os.path.relpath(venv)) / ("Scripts/activate" if os.name == "nt" else "bin/activate")
+    return f"{'' if os.name == 'nt' else 'source '}{activate}, if make has installed the course; else {install}"
 
 
 def run(main, arguments=None):
@@ -104,7 +104,7 @@ def run(main, arguments=None):
     except CourseError as error:
         message, status = str(error), 2 if isinstance(error, BadUse) else 1
     except ModuleNotFoundError as error:
-        message, status = f"{error.name} is not installed: {_how_to_install()}", 1
+        message, status = f"{error.name} is not installed: {how_to_install()}", 1
     except KeyboardInterrupt as error:
         hint = str(error) or "run the same command again"
         print(f"\n{name}: interrupted; {hint}", file=sys.stderr)
