@@ -189,7 +189,7 @@ def hear_file(recogniser, path, form):
     if form == "text" and console.is_terminal():
         per_s = 6 if console.width() >= 70 else 3
         print("\n".join(draw_time(heard, seconds, per_s=per_s)))
-    print(cli.printable(f"{path}: {seconds:.1f} s heard, {len(heard)} words"), file=sys.stderr)
+    print(cli.printable(f"{path}: {seconds:.1f} s heard, {len(heard)} word{'s' * (len(heard) != 1)}"), file=sys.stderr)
 
 
 def hear_microphone(recogniser, form):

@@ -353,6 +353,8 @@ def main(arguments=None):
         choose(model, clips, said, {**noises, **words}, rows, streams, after, show)
         return
     curves = trade(model, rows, streams)
+    if not options.json:
+        print(f"{'at the threshold of':20}{'':6}{'alarms/h':>9}{'matched':>8}")
     for name, points in curves.items():
         for threshold, alarms, matched in points:
             point = {"curve": name, "threshold": threshold, "false_alarms_per_hour": alarms, "matched": matched}
