@@ -282,6 +282,9 @@ def main(arguments=None):
     rng = np.random.default_rng(SEED)
     clips, said = np.concatenate([rows for rows, _ in clip_set.blocks()]), np.array(clip_set.labels)
     speech, others = clips[said != SILENCE], clips[said == UNKNOWN]
+    command = ~np.isin(said, (SILENCE, UNKNOWN))
+    if not clips[command].any():
+        raise cli.CourseError(f"{options.set} of {options.path_to_data} holds no commands: nothing to hear")
     if not others.any():
         raise cli.CourseError(
             f"{options.set} of {options.path_to_data} holds no words that are unknown: no talk to make"
@@ -339,7 +342,6 @@ def main(arguments=None):
         streams[snr_db] = listen(model, samples), spoken, len(samples) / SAMPLE_RATE
         scores = stream.score_stream(stream.make_decoder(model).decode(streams[snr_db][0]), *streams[snr_db][1:])
         show({"row": "commands", "material": f"streams at {snr_db} dB", **scores})
-    command = ~np.isin(said, (SILENCE, UNKNOWN))
     for pause_s in AFTER_S:
         samples, spoken = follow_words(clips[command], said[command], others, pause_s, np.random.default_rng(SEED))
         after[pause_s] = listen(model, samples), spoken, len(samples) / SAMPLE_RATE

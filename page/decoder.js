@@ -2,6 +2,7 @@
 // 32 bits as numpy's are, so that both decide alike. The rule's numbers come from Python, in the model's JSON.
 
 const { fround } = Math;
+const roundToEven = (x) => (x % 1 === 0.5 ? 2 * Math.round(x / 2) : Math.round(x)); // as Python does
 
 export class Decoder {
   // labels: in the order of the network's answers; rule: stream.Rule; step_s: seconds from one step to the next.
@@ -11,7 +12,7 @@ export class Decoder {
     this.step_s = step_s;
     this._keywords = labels.map((label, i) => i).filter((i) => !["silence", "unknown"].includes(labels[i]));
     this._unknown = labels.indexOf("unknown");
-    [this._n_smoothed, this._n_veto] = [rule.smoothing_s, rule.veto_s].map((s) => Math.max(1, Math.round(s / step_s)));
+    [this._n_smoothed, this._n_veto] = [rule.smoothing_s, rule.veto_s].map((s) => Math.max(1, roundToEven(s / step_s)));
     const n_recent = Math.max(this._n_smoothed, this._n_veto);
     this._recent = Array.from({ length: n_recent }, () => new Float32Array(labels.length));
     this._step = 0;
@@ -65,7 +66,7 @@ const WAIT_S = 1; // a word that is being said may be heard yet
 // of a word that was heard, and of two within a second one.
 export class NearMisses {
   constructor(labels, rule, step_s, part = 0.6) {
-    Object.assign(this, { labels, rule, step_s, part, _peak: null, _other: false, _waits: null, _free_from: 0, _heard: "", _rose: false });
+    Object.assign(this, { labels, rule, step_s, part, _peak: null, _other: false, _since: null, _waits: null, _free_from: 0, _heard: "", _rose: false });
   }
 
   // The same step that the decoder has made: {kind: "perhaps" | "other", label, seconds, probability}, or null.
@@ -79,10 +80,11 @@ export class NearMisses {
     }
     const found = this._find(smoothed, seconds);
     if (found && found.seconds >= this._free_from && (!this._waits || found.kind === "perhaps"))
-      this._waits = { found, until: this._waits?.until ?? seconds + WAIT_S };
+      this._waits = { found, until: seconds + WAIT_S };
     if (!this._waits || seconds < this._waits.until) return null;
     const told = this._waits.found;
     this._waits = null;
+    this._free_from = Math.max(this._free_from, told.seconds + WAIT_S);
     return told;
   }
 
@@ -96,8 +98,11 @@ export class NearMisses {
     const { threshold } = this.rule;
     const unknown = this.labels.indexOf("unknown");
     const is_other = unknown >= 0 && smoothed[unknown] >= Math.max(threshold, 0.5);
-    const begins = is_other && !this._other;
-    this._other = is_other;
+    this._since = is_other ? (this._since ?? seconds) : null;
+    // What begins beside a word that was heard is a part of it, unless it goes on for a second.
+    const is_free = this._since >= this._free_from || seconds >= this._free_from + WAIT_S;
+    const begins = is_other && !this._other && is_free;
+    this._other = is_other && (this._other || begins);
     if (begins) {
       this._peak = null;
       return { kind: "other", label: "unknown", seconds, probability: smoothed[unknown] };

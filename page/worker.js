@@ -190,7 +190,8 @@ class Session {
       const counts = sound.toCounts(sound.concatenate([rest, this.resampler.push(samples)], Float32Array));
       arrived.push(counts);
       const isZero = samples.every((x) => x === 0);
-      this.quiet_s = isZero ? this.quiet_s + samples.length / rate : 0;
+      if (!isZero) this.quiet_s = 0;
+      else if (!this.isLast || this.queue.length) this.quiet_s += samples.length / rate; // not of what finish adds
       this.hasSound ||= !isZero;
       this.samples = sound.concatenate([this.samples, counts], Int16Array);
       while (this.samples.length >= sound.SECOND) {

@@ -86,8 +86,10 @@ def how_to_install():
     venv, install = Path(__file__).parents[2] / ".venv", "python -m pip install --requirement req.txt"
     if not venv.is_dir() or Path(sys.prefix).resolve() == venv.resolve():
         return install
-    activate = Path(os.path.relpath(venv)) / ("Scripts/activate" if os.name == "nt" else "bin/activate")
-    return f"{'' if os.name == 'nt' else 'source '}{activate}, if make has installed the course; else {install}"
+    with suppress(OSError, ValueError):  # a folder that is gone, or on another disk
+        venv = Path(os.path.relpath(venv))
+    activate = venv / "Scripts" / "activate" if os.name == "nt" else f"source {shlex.quote(f'{venv}/bin/activate')}"
+    return f"{activate}, if make has installed the course; else {install}"
 
 
 def run(main, arguments=None):
