@@ -56,7 +56,7 @@ def recognise(recogniser, paths):
     Of one that cannot be read: path, ``silence``, NaN and why. Nothing at all, and a click or a knock alone, are
     ``silence`` for sure.
     """
-    import numpy as np
+    import numpy as np  # not before utils, which says what to do where it is missing
 
     remaining, cancelled = iter(paths), set()
     while batch := list(itertools.islice(remaining, BATCH_CLIPS)):

@@ -226,7 +226,7 @@ def follow_words(clips, labels, others, pause_s, rng):
             pieces += [cut(clip, rng), pause(GAP_S, rng)]
         pieces += [np.zeros(int(pause_s * SAMPLE_RATE)), cut(clips[index], rng)]
         end = sum(map(len, pieces)) / SAMPLE_RATE
-        words.append(stream.Word(labels[index], end - len(pieces[-1]) / SAMPLE_RATE, end, int(index)))
+        words.append(stream.Word(labels[index], end - len(pieces[-1]) / SAMPLE_RATE, end))
         pieces.append(pause(REST_S, rng))
     return join(pieces, rng), words
 
@@ -336,17 +336,16 @@ def main(arguments=None):
             show(rate(row, material, detections, rows[row, material][1]))
 
     # Commands.
-    streams, after = {}, {}
-    for snr_db in SNRS_DB:
-        samples, spoken = make_stream(clip_set, snr_db)
-        streams[snr_db] = listen(model, samples), spoken, len(samples) / SAMPLE_RATE
-        scores = stream.score_stream(stream.make_decoder(model).decode(streams[snr_db][0]), *streams[snr_db][1:])
-        show({"row": "commands", "material": f"streams at {snr_db} dB", **scores})
-    for pause_s in AFTER_S:
-        samples, spoken = follow_words(clips[command], said[command], others, pause_s, np.random.default_rng(SEED))
-        after[pause_s] = listen(model, samples), spoken, len(samples) / SAMPLE_RATE
-        scores = stream.score_stream(stream.make_decoder(model).decode(after[pause_s][0]), *after[pause_s][1:])
-        show({"row": "commands", "material": f"{pause_s:.1f} s after other words", **scores})
+    def hear(material, samples, spoken):
+        heard = listen(model, samples), spoken, len(samples) / SAMPLE_RATE
+        show({"row": "commands", "material": material, **score(model, heard)})
+        return heard
+
+    def follow(pause_s):  # the same words and commands, whatever the pause
+        return follow_words(clips[command], said[command], others, pause_s, np.random.default_rng(SEED))
+
+    streams = {snr_db: hear(f"streams at {snr_db} dB", *make_stream(clip_set, snr_db)) for snr_db in SNRS_DB}
+    after = {pause_s: hear(f"{pause_s:.1f} s after other words", *follow(pause_s)) for pause_s in AFTER_S}
     right = answer(model, clips)[0] == clip_set.y.argmax(axis=1)
     interval = evaluation.accuracy_interval(right, evaluation.speakers_of(clip_set.names))
     show({"row": "the labels", "material": options.set, "accuracy": float(right.mean()), "interval": list(interval)})
@@ -370,16 +369,21 @@ def trade(model, rows, streams):
     curves, default = {"talk": [], "noise": []}, stream.rule_of(model)
     for threshold in map(float, THRESHOLDS):
         rule = dataclasses.replace(default, threshold=threshold)
-        probabilities, spoken, seconds = streams[SNRS_DB[0]]
-        scores = stream.score_stream(stream.make_decoder(model, rule).decode(probabilities), spoken, seconds)
+        matched = score(model, streams[SNRS_DB[0]], rule)["matched"]
         for name, points in curves.items():
-            points.append((threshold, count_alarms(model, rule, hours(rows, name)), scores["matched"]))
+            points.append((threshold, count_alarms(model, rule, hours(rows, name)), matched))
     return curves
 
 
 def hours(rows, name):
     """Probabilities and seconds of talk or of noise; sentences that hold commands do not count."""
     return [found for key, found in rows.items() if key[0] == f"hours of {name}" and "commands" not in key[1]]
+
+
+def score(model, heard, rule=None):
+    """How well a stream's commands are heard: of its probabilities, its words and its seconds."""
+    probabilities, spoken, seconds = heard
+    return stream.score_stream(stream.make_decoder(model, rule).decode(probabilities), spoken, seconds)
 
 
 def count_alarms(model, rule, found):
@@ -390,23 +394,19 @@ def count_alarms(model, rule, found):
 
 def choose(model, clips, said, seconds_alone, rows, streams, after, show):
     """For each number of false alarms that one may bear, the rule that matches most; then levels of *not sure*."""
-
-    def score(rule, heard):
-        return [stream.score_stream(stream.make_decoder(model, rule).decode(p), *of) for p, *of in heard.values()]
-
     tried = []
     for values in cli.progress(list(itertools.product(*GRID.values())), desc="rules", unit="rule"):
         rule = stream.Rule(**dict(zip(GRID, map(float, values))))
         alarms = [count_alarms(model, rule, hours(rows, name)) for name in ("talk", "noise")]
         if all(one <= most for one, most in zip(alarms, MOST_ALARMS[-1])):
-            scores = score(rule, streams)
+            scores = [score(model, heard, rule) for heard in streams.values()]
             tried.append((float(np.mean([one["matched"] for one in scores])), rule, alarms, scores))
     for talk, noise in MOST_ALARMS:
         good = [one for one in tried if one[2][0] <= talk and one[2][1] <= noise]
         if good:
             matched, rule, alarms, scores = max(good, key=lambda one: one[0])
             each = {f"{snr_db} dB": one["matched"] for snr_db, one in zip(streams, scores)}
-            each |= {f"{pause_s} s after": one["matched"] for pause_s, one in zip(after, score(rule, after))}
+            each |= {f"{pause_s} s after": score(model, heard, rule)["matched"] for pause_s, heard in after.items()}
             each["latency_s"] = scores[0]["latency_s"]
             found = {"talk": alarms[0], "noise": alarms[1], **each, **dataclasses.asdict(rule)}
             show(

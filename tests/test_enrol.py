@@ -238,6 +238,8 @@ def test_the_page_teaches_a_word_and_hears_it_said_by_another_clip(url, playwrig
         expect(page.locator("#teach_done")).to_contain_text("was learned", timeout=3000 * PATIENCE)
         expect(page.locator("#teach_words .take")).to_have_count(5)
         check_accessible(page, "taught")
+        expect(page.locator("#kept_enrol")).to_be_visible()
+        expect(page.locator("#kept_train")).to_be_hidden()  # training would learn the word as unknown
         page.get_by_role("button", name="Live").click()
         page.locator("#microphone").click()
         expect(page.locator("#log .heard").nth(5)).to_be_visible(

@@ -287,6 +287,22 @@ def test_a_refused_a_silent_and_an_unplugged_microphone_are_told(url, playwright
         close(page)
 
 
+def test_zeros_between_words_are_no_muted_microphone(url, playwright, tmp_path):
+    burst = np.random.default_rng(0).normal(0, 3000, 8000).astype(np.int16)
+    gated = np.concatenate([burst, np.zeros(4 * audio.SAMPLE_RATE, np.int16)])
+    audio.write_wav(tmp_path / "gated.wav", gated)
+    with microphone(playwright, tmp_path / "gated.wav") as browser:
+        page = open_page(browser, url)
+        page.evaluate(
+            "new MutationObserver(() => (window.told = problem.textContent + (window.told ?? '')))"
+            ".observe(problem, { subtree: true, childList: true, characterData: true })"
+        )
+        page.locator("#microphone").click()
+        expect(page.locator("body")).to_have_attribute("data-sound", re.compile(r"^[6-9]"), timeout=3000 * PATIENCE)
+        assert "zeros" not in (page.evaluate("window.told") or "")
+        close(page)
+
+
 @pytest.mark.parametrize(
     ("source", "line"),
     [

@@ -105,3 +105,13 @@ def test_a_python_without_the_packages_is_told_where_they_are(command):
     assert done.returncode == 1
     assert done.stderr.startswith("numpy is not installed: ")
     assert done.stderr.count("\n") == 1
+
+
+def test_who_calls_another_python_is_told_what_to_activate(tmp_path, monkeypatch):
+    course = tmp_path / "my course"
+    (course / ".venv").mkdir(parents=True)
+    monkeypatch.setattr(cli, "__file__", str(course / "utils" / "system" / "cli.py"))
+    monkeypatch.chdir(tmp_path)
+    assert cli.how_to_install().startswith("source 'my course/.venv/bin/activate', ")
+    monkeypatch.setattr(sys, "prefix", str(course / ".venv"))
+    assert cli.how_to_install().startswith("python -m pip install")
