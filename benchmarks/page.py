@@ -2,6 +2,7 @@
 
     python -m benchmarks.page                      five minutes, on a computer that is idle but for it
     python -m benchmarks.page --busy 8             eight processes that count, beside it
+    python -m benchmarks.page --model RUN/export/model_stream.tflite    the form that keeps its state
     python -m benchmarks.page --minutes 1 --json
 
 The microphone gives a minute of words over noise again and again: built-in voices. From the sound that reached the
@@ -89,7 +90,7 @@ def busy(n_processes):
 
 
 @contextlib.contextmanager
-def page_of(wav, model):
+def page_of(wav, folder, keeps_state):
     """The page in a browser whose microphone gives a wav; and the seconds from the server's start until it is ready."""
     from playwright.sync_api import sync_playwright
 
@@ -103,18 +104,22 @@ def page_of(wav, model):
         page = browser.new_page(viewport={"width": 1280, "height": 900})
         page.add_init_script(WATCH)
         started = time.perf_counter()
-        command = [sys.executable, ROOT / "app.py", "--no-open", "--model", model]
+        command = [sys.executable, ROOT / "app.py", "--no-open", "--model", folder]
         server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         try:
             line = server.stdout.readline()
             if not line.startswith("open "):
                 raise cli.CourseError("the page did not start")
             page.goto(line.split()[1])
+            page.locator("#starting").wait_for(state="hidden", timeout=1e3 * PATIENCE_S)
             page.get_by_role("button", name="One word").click()
             page.locator("#examples button").first.click(timeout=1e3 * PATIENCE_S)
             page.locator("#answer[data-probabilities]").wait_for(timeout=1e3 * PATIENCE_S)
             ready_s = time.perf_counter() - started
             page.get_by_role("button", name="Live").click()
+            if keeps_state:
+                page.locator("#model").select_option(f"{folder.name}, keeping its state")
+                page.locator("#model_text", has_text="each moment once").wait_for(timeout=1e3 * PATIENCE_S)
             yield page, ready_s
         finally:
             browser.close()
@@ -225,19 +230,22 @@ def main(arguments=None):
     """Measure and print."""
     parser = make_parser(__doc__)
     parser.add_argument(
-        "--model", type=cli.path_text, help="run folder (default: runs/latest, or pretrained where there is none)"
+        "--model",
+        type=cli.path_text,
+        help="run folder, or its file that keeps state (default: runs/latest, or pretrained where there is none)",
     )
     parser.add_argument("--minutes", type=cli.positive_float, default=5.0, help="to listen")
     parser.add_argument("--busy", type=int, default=0, metavar="N", help="processes that count beside it")
     options = parser.parse_args(arguments)
-    model = trained.find_folder(options.model)
+    keeps_state = Path(options.model or "").name == trained.STREAM
+    folder = trained.find_run_of(options.model) if keeps_state else trained.find_folder(options.model)
     minute, words = make_minute()
-    with tempfile.TemporaryDirectory() as folder:
-        wav = Path(folder, "minute.wav")
+    with tempfile.TemporaryDirectory() as scratch:
+        wav = Path(scratch, "minute.wav")
         audio.write_wav(wav, minute)
-        with busy(options.busy), page_of(wav, model) as (page, ready_s):
+        with busy(options.busy), page_of(wav, folder, keeps_state) as (page, ready_s):
             seen, used = listen(page, 60 * options.minutes)
-    row = {"busy": options.busy, "ready_s": ready_s, **judge(seen, used, minute, words, model)}
+    row = {"busy": options.busy, "ready_s": ready_s, **judge(seen, used, minute, words, options.model or folder)}
     if options.json:
         print(json.dumps(row))
     else:

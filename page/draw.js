@@ -8,8 +8,8 @@ const N_FRAMES = SHOWN_S / FRAME_S;
 const LOW = -13.5; // log-mel of quiet, and of loud, speech: the two ends of the colours
 const HIGH = 3.5;
 const STRIP = 20; // CSS pixels
-const STEP_S = 0.05; // a column of the strips
-const N_STEPS = SHOWN_S / STEP_S;
+const COLUMN_S = 0.05; // of the strips
+const N_COLUMNS = SHOWN_S / COLUMN_S;
 // Dark to bright, as matplotlib's magma does it.
 const STOPS = [[0, 0, 4], [40, 17, 89], [114, 31, 129], [183, 55, 121], [241, 96, 93], [254, 176, 120], [252, 253, 191]];
 const COLOURS = Array.from({ length: 256 }, (_, i) => {
@@ -56,9 +56,9 @@ export function markHertz(element) {
 }
 
 export class LivePicture {
-  // canvases: pins, spectrogram, strips; labels: of the strips, from the top.
-  constructor(canvases, labels, { still = false } = {}) {
-    Object.assign(this, { canvases, labels, still });
+  // canvases: pins, spectrogram, strips; labels: of the strips, from the top; step_s: seconds of a step.
+  constructor(canvases, labels, step_s, still) {
+    Object.assign(this, { canvases, labels, step_s, still });
     this.sheet = document.createElement("canvas"); // a ring of columns, one for each frame
     this.sheet.width = N_FRAMES;
     this.sheet.height = N_MELS;
@@ -66,9 +66,9 @@ export class LivePicture {
     this.ring.fillStyle = `rgb(${COLOURS[0]})`;
     this.ring.fillRect(0, 0, N_FRAMES, N_MELS);
     this.n_frames = 0;
-    // The strips likewise: a column for each step, drawn once.
+    // The strips likewise: as many columns for each step as it lasts, drawn once.
     this.rows = document.createElement("canvas");
-    this.rows.width = N_STEPS;
+    this.rows.width = N_COLUMNS;
     this.rows.height = 2 * STRIP * labels.length;
     this.steps = []; // {number, values, sure}
     this.marks = []; // {start, end, text, kind}
@@ -80,7 +80,7 @@ export class LivePicture {
   restyle() {
     const names = ["text", "quiet", "accent", "accent_soft", "other", "line", "back", "on_accent"];
     this.colours = Object.fromEntries(names.map((name) => [name, style(name)]));
-    this.rows.getContext("2d").clearRect(0, 0, N_STEPS, this.rows.height);
+    this.rows.getContext("2d").clearRect(0, 0, N_COLUMNS, this.rows.height);
     for (const step of this.steps) this.paintStep(step);
   }
 
@@ -99,13 +99,22 @@ export class LivePicture {
   addStep(number, values, sure) {
     const step = { number, values, sure };
     this.steps.push(step);
-    if (this.steps.length > N_STEPS) this.steps.shift();
+    if (this.steps.length > N_COLUMNS) this.steps.shift();
     this.paintStep(step);
   }
 
+  // The first column of a step.
+  columnOf(number) {
+    return Math.round((number * this.step_s) / COLUMN_S);
+  }
+
   paintStep({ number, values, sure }) {
+    const [first, end] = [this.columnOf(number), this.columnOf(number + 1)];
+    for (let column = first; column < end; column++) this.paintColumn(column % N_COLUMNS, values, sure);
+  }
+
+  paintColumn(column, values, sure) {
     const context = this.rows.getContext("2d");
-    const column = number % N_STEPS;
     context.clearRect(column, 0, 1, this.rows.height);
     this.labels.forEach(({ index, other }, row) => {
       const tall = 2 * values[index] * (STRIP - 3);
@@ -181,7 +190,7 @@ export class LivePicture {
 
   drawStrips() {
     const { context, width, height } = fit(this.canvases.strips);
-    this.unroll(context, this.rows, this.steps.length ? this.steps.at(-1).number + 1 : 0, width, height);
+    this.unroll(context, this.rows, this.steps.length ? this.columnOf(this.steps.at(-1).number + 1) : 0, width, height);
     context.fillStyle = this.colours.line;
     this.labels.forEach((_, row) => context.fillRect(0, (row + 1) * STRIP - 1, width, 1));
   }

@@ -15,6 +15,7 @@ const LOOK_BACK_S = 1.3; // where a word lies that is heard now
 const MAX_SECONDS = 60;
 const MAX_BYTES = 20e6;
 const LOG_LENGTH = 50;
+const STREAM = "stream"; // what ends the address of a network that keeps its state
 const LATE_S = 1; // behind which the page says so
 const SILENT_MS = 2000; // without a word of the worker's, after which the page says so
 const HINTS = {
@@ -95,32 +96,42 @@ async function start() {
   // Python reads sounds for the browser only where both are on one computer.
   isReadHere = reads_sounds && /^(localhost|127\.[\d.]+|\[::1\])$/.test(location.hostname);
   $("model").replaceChildren(
-    ...models.map(({ name, folder, ready }) => {
-      const option = new Option(ready ? name : `${name} (to be prepared: half a minute)`, folder);
-      option.dataset.name = name;
-      return option;
+    ...models.flatMap(({ name, folder, ready, has_stream }) => {
+      const option = (called, form) => {
+        const made = new Option(ready ? called : `${called} (to be prepared: half a minute)`, folder + form);
+        made.dataset.name = called;
+        return made;
+      };
+      return [option(name, ""), ...(has_stream ? [option(`${name}, keeping its state`, STREAM)] : [])];
     }),
   );
-  await choose(models[0].folder);
+  await choose($("model").options[0].value);
   $("starting").hidden = true;
 }
 
 // One after the other, so that page and worker have the same one.
 let chosen = Promise.resolve();
-const choose = (folder) => (chosen = chosen.then(() => load(folder)));
+const choose = (choice) => (chosen = chosen.then(() => load(choice)));
 
-async function load(folder) {
+// Of the network, what listens live: the form that keeps its state, if that was chosen. What is taught needs whole seconds.
+const form = () => (info.isStream && !info.isTaught ? info.stream : info);
+
+async function load(choice) {
   const hadFocus = document.activeElement === $("model");
   $("model").disabled = $("threshold").disabled = true; // a rule is that of the network which is there
   pending++;
   await stop();
-  const option = [...$("model").options].find(({ value }) => value === folder);
+  const option = [...$("model").options].find(({ value }) => value === choice);
+  const isStream = choice.endsWith(`/${STREAM}`);
+  const folder = isStream ? choice.slice(0, -STREAM.length) : choice;
   setState("Starting", `the network ${option.dataset.name} is being loaded`);
   try {
     const next = await (await ask(`${folder}model.json`)).json();
-    await listener.ask("load", { url: new URL(`${folder}model.tflite`, location.href).href, info: next });
+    const [url, stream_url] = ["model", STREAM].map((name) => new URL(`${folder}${name}.tflite`, location.href).href);
+    const { step_s } = await listener.ask("load", { url, stream_url: isStream ? stream_url : null, info: next });
     info = next;
-    info.folder = folder;
+    if (isStream) info.stream.step_s = step_s;
+    Object.assign(info, { folder, choice, isStream, isTaught: false, base_labels: info.labels });
     info.commands = info.labels.filter((label) => !(label in NAMES));
     if ((await teach.clips().catch(() => [])).length) await teach.learn();
     option.textContent = option.dataset.name;
@@ -129,7 +140,7 @@ async function load(folder) {
   } catch (error) {
     const reason = error.gone ? whatIsGone() : error.message;
     complain(`The network ${option.dataset.name} cannot be used (${reason}).${info ? " The one before still answers." : ""}`);
-    if (info) $("model").value = info.folder;
+    if (info) $("model").value = info.choice;
   }
   pending--;
   $("model").disabled = false;
@@ -157,15 +168,16 @@ function show() {
     ),
   );
   const canvases = { pins: $("pins"), spectrogram: $("spectrogram"), strips: $("strips") };
-  picture = new LivePicture(canvases, shown, { still: still.matches });
+  picture = new LivePicture(canvases, shown, form().step_s, still.matches);
   picture.draw();
   $("model_text").textContent = [
     info.model,
     info.dataset?.replace(/ \(.*/, ""),
     info.test_accuracy && `test ${info.test_accuracy.toFixed(3)}`,
-    info.bytes && `${Math.round(info.bytes / 1000)} kB`,
+    form().bytes && `${Math.round(form().bytes / 1000)} kB`,
+    info.isStream && (info.isTaught ? "with words you taught, it hears whole seconds" : "live, it hears each moment once"),
   ].filter(Boolean).join(" · ");
-  $("threshold").value = Math.round(100 * info.rule.threshold);
+  $("threshold").value = Math.round(100 * form().rule.threshold);
   showThreshold();
   $("examples").replaceChildren(
     ...info.examples.map((word) => {
@@ -182,7 +194,7 @@ function showThreshold() {
   const threshold = $("threshold").value / 100;
   $("threshold_value").textContent = `${$("threshold").value} %`;
   const nearest = (curve) => {
-    const rows = info.quiet.filter((row) => row.curve === curve);
+    const rows = form().quiet.filter((row) => row.curve === curve);
     return rows.reduce((a, b) => (!a || Math.abs(b.threshold - threshold) < Math.abs(a.threshold - threshold) ? b : a), null);
   };
   const [talk, noise] = [nearest("talk"), nearest("noise")];
@@ -223,7 +235,7 @@ async function open() {
       history = { parts: [], first: 0, n: 0, at: 0 };
       endpoint = { live: null, word: new Endpoint(), teach: idle }[mode];
       delays = [];
-      picture = new LivePicture(picture.canvases, picture.labels, { still: still.matches });
+      picture = new LivePicture(picture.canvases, picture.labels, form().step_s, still.matches);
       entries.forEach((entry) => (entry.done = true));
       listens = true;
       lastCame = Date.now();
@@ -306,9 +318,9 @@ function onHeard({ steps, counts, frames, at, behind_s, lost_s, sound_s, busy_ms
   picture.addFrames(frames);
   picture.now = history.n / RATE;
   for (const step of steps) {
-    picture.addStep(step.step, step.smoothed, info.rule.threshold);
+    picture.addStep(step.step, step.smoothed, form().rule.threshold);
     if (step.near && !isDeaf(step.near.seconds)) addEntry(step.near);
-    if (isDeaf(step.step * info.step_s)) continue;
+    if (isDeaf(step.step * form().step_s)) continue;
     if (step.heard) addEntry({ kind: "heard", ...step.heard });
     else if (rising) follow(step);
   }
@@ -387,7 +399,7 @@ let rising = null;
 let shown = null; // in large type
 function follow({ row, smoothed }) {
   const index = info.labels.indexOf(rising.label);
-  if (smoothed[index] < info.rule.threshold) rising = null;
+  if (smoothed[index] < form().rule.threshold) rising = null;
   else if (row[index] > rising.probability) {
     rising.probability = row[index];
     if (rising === shown) tell(rising);
@@ -635,6 +647,7 @@ const teach = new Teach({
   onLearned(labels) {
     isStale = false;
     info.labels = labels;
+    info.isTaught = labels.join("/") !== info.base_labels.join("/");
     show();
   },
   complain,
@@ -707,9 +720,10 @@ $("mode_teach").onclick = () => setMode("teach");
 $("problem").lastElementChild.onclick = () => complain("");
 $("model").onchange = () => choose($("model").value);
 $("threshold").oninput = () => {
-  info.rule.threshold = $("threshold").value / 100;
+  const { rule } = form();
+  rule.threshold = $("threshold").value / 100;
   showThreshold();
-  listener.ask("rule", { rule: info.rule });
+  listener.ask("rule", { rule });
 };
 $("file").onchange = () => {
   const [file] = $("file").files;

@@ -9,8 +9,10 @@ const CLOCK_S = 5; // over which the latest sound is compared with the clock
 const LOST_S = 0.02; // what clocks that differ could never be apart after that time
 const DRIFT = 5e-4; // by which the clocks of page and device may differ
 const AT_ONCE = 8; // windows between two messages to the page, when much sound waits
+const WARM_S = 2; // of silence, which a network that keeps its state hears first: as utils/nets/live.py
 
 let runtime, network, model, session;
+let stateful = null; // the form of the network that keeps its state, where that was chosen
 let embedding, negatives; // for words that are taught
 let taught = null; // {words, order} of those there are
 const placed = new Map(); // of each recording, where its copies lie
@@ -42,15 +44,60 @@ async function compile(bytes) {
   return loadAndCompile(bytes, { accelerator: "wasm", cpuOptions: { numThreads: 1 } });
 }
 
-async function loadNetwork({ url, info }) {
+async function loadNetwork({ url, stream_url, info }) {
   const compiled = await compile(await fetchBytes(url));
-  const { length } = await run(compiled, new Float32Array(16000));
-  if (length !== info.labels.length) {
+  let kept = null;
+  try {
+    const { length } = await run(compiled, new Float32Array(16000));
+    kept = stream_url ? await Stateful.load(await fetchBytes(stream_url)) : null;
+    const other = [length, kept?.silent.row.length ?? length].find((n) => n !== info.labels.length);
+    if (other) throw new Error(`${info.name} lists ${info.labels.length} labels, and its network has ${other}`);
+  } catch (error) {
     compiled.delete();
-    throw new Error(`${info.name} lists ${info.labels.length} labels, and its network has ${length}`);
+    kept?.compiled.delete();
+    throw error;
   }
   network?.delete(); // the one before answers until this one can
-  [network, model, taught] = [compiled, { ...info, base_labels: info.labels }, null];
+  stateful?.compiled.delete();
+  [network, stateful, model, taught] = [compiled, kept, { ...info, base_labels: info.labels }, null];
+  if (stateful) model.stream.step_s = stateful.step / 16000;
+}
+
+// Live, a network that keeps its state hears each step once; what is taught needs whole seconds.
+const isStateful = () => stateful && !taught;
+
+// What a file of utils/export.py --to stream holds: a step of sound and the state in, probabilities and the state out.
+class Stateful {
+  static async load(bytes) {
+    const kept = Object.assign(new Stateful(), { compiled: await compile(bytes) });
+    const inputs = kept.compiled.getInputDetails();
+    kept.step = inputs.find(({ name }) => name === "samples").shape[1];
+    let state = inputs.filter(({ name }) => name !== "samples").map(({ name, shape }) => {
+      const size = shape.reduce((a, b) => a * b, 1);
+      return { name, shape, values: new Float32Array(size) };
+    });
+    for (let n = Math.ceil((WARM_S * 16000) / kept.step); n; n--) {
+      kept.silent = await kept.hear(state, new Float32Array(kept.step));
+      state = kept.silent.state;
+    }
+    return kept;
+  }
+
+  // The next step: its probabilities, the state after it, and by how many frames the answers come late.
+  async hear(state, waveform) {
+    const { Tensor } = (await parts)[0];
+    const inputs = { samples: new Tensor(waveform, [1, this.step]) };
+    for (const { name, shape, values } of state) inputs[name] = new Tensor(values, Array.from(shape));
+    const outputs = await this.compiled.run(inputs);
+    const read = (name) => outputs[name].toTypedArray().slice();
+    const heard = {
+      row: read("probabilities"),
+      state: state.map(({ name, shape }) => ({ name, shape, values: read(name) })),
+      late: read("delay")[0],
+    };
+    for (const tensor of [...Object.values(inputs), ...Object.values(outputs)]) tensor.delete();
+    return heard;
+  }
 }
 
 // Probabilities of a second.
@@ -75,14 +122,18 @@ class Session {
   // input: a stream of AudioData, or a port to which blocks come
   constructor(input, [, sound, { Decoder, NearMisses }]) {
     Object.assign(this, { input, sound });
-    this.decoder = new Decoder(model.labels, model.rule, model.step_s);
-    this.near = new NearMisses(model.labels, model.rule, model.step_s);
-    this.samples = new Int16Array(sound.SECOND); // a second without sound goes ahead
+    this.stateful = isStateful() ? stateful : null;
+    const { rule, step_s } = this.stateful ? model.stream : model;
+    this.decoder = new Decoder(model.labels, rule, step_s);
+    this.near = new NearMisses(model.labels, rule, step_s);
+    this.step = Math.round(step_s * sound.RATE);
+    this.size = this.stateful ? this.step : sound.SECOND; // samples of which an answer comes
+    this.samples = new Int16Array(this.stateful ? 0 : sound.SECOND); // a second without sound goes ahead
+    this.state = this.stateful?.silent.state;
     this.drawn = new Int16Array(sound.SECOND / 100 + 160); // what the next frames of the picture begin with
     this.queue = [];
     this.hasSound = false;
     this.waiting_s = this.sound_s = this.missing_s = this.quiet_s = this.busy_ms = this.lost_s = 0;
-    this.step = model.step_s * sound.RATE;
     if (input instanceof MessagePort) input.onmessage = ({ data }) => this.receive(data);
     else this.reading = this.read(input.getReader()).catch((error) => this.fail(error));
   }
@@ -141,8 +192,7 @@ class Session {
 
   // Whether what waits makes a window whole.
   get isDue() {
-    const { sound } = this;
-    return this.waiting_s * sound.RATE >= sound.SECOND - this.samples.length;
+    return this.waiting_s * this.sound.RATE >= this.size - this.samples.length;
   }
 
   hear() {
@@ -166,13 +216,34 @@ class Session {
     const patience = this.reading ? 2000 : 100;
     while (!isOver && performance.now() - Math.max(asked, this.came ?? 0) < patience) await pause(10);
     this.isLast = true;
-    const at = (this.queue.at(-1)?.at ?? this.at ?? Date.now()) + 500;
-    this.queue.push({ samples: new Float32Array(this.sound.SECOND / 2), rate: this.sound.RATE, at });
-    this.waiting_s += 0.5;
+    const { RATE, SECOND, HOP } = this.sound;
+    // Of a network that keeps its state, so much more as it looks ahead, and a step, as only whole ones are heard.
+    const n_samples = SECOND / 2 + (this.stateful ? this.stateful.silent.late * HOP + this.step : 0);
+    const at = (this.queue.at(-1)?.at ?? this.at ?? Date.now()) + (1e3 * n_samples) / RATE;
+    this.queue.push({ samples: new Float32Array(n_samples), rate: RATE, at });
+    this.waiting_s += n_samples / RATE;
     do {
       this.hear();
       await this.hearing;
     } while (this.queue.length && this === session);
+  }
+
+  async answer(waveform) {
+    if (this.stateful) {
+      const { row, state } = await this.stateful.hear(this.state, waveform);
+      this.state = state;
+      return row;
+    }
+    // Of taught words at every second step: what they rest on takes longer than the network, and 100 ms are enough.
+    this.is_second = !this.is_second && this.said;
+    const row = await answer(waveform, this.is_second ? this.said : null);
+    this.said = taught?.said;
+    return row;
+  }
+
+  follow(steps, row) {
+    const step = this.decoder.decode(row);
+    steps.push({ ...step, row, near: this.near.follow(step) });
   }
 
   // What waits, or as much of it as the page should see next.
@@ -194,14 +265,12 @@ class Session {
       else if (!this.isLast || this.queue.length) this.quiet_s += samples.length / rate; // not of what finish adds
       this.hasSound ||= !isZero;
       this.samples = sound.concatenate([this.samples, counts], Int16Array);
-      while (this.samples.length >= sound.SECOND) {
-        // Of taught words at every second step: what they rest on takes longer than the network, and 100 ms are enough.
-        this.is_second = !this.is_second && this.said;
-        const row = await answer(sound.toWaveform(this.samples.subarray(0, sound.SECOND)), this.is_second ? this.said : null);
-        this.said = taught?.said;
+      if (this.stateful && !this.hasBegun) this.follow(steps, this.stateful.silent.row); // that of before all sound
+      this.hasBegun = true;
+      while (this.samples.length >= this.size) {
+        const row = await this.answer(sound.toWaveform(this.samples.subarray(0, this.size)));
         this.samples = this.samples.slice(this.step);
-        const step = this.decoder.decode(row);
-        steps.push({ ...step, row, near: this.near.follow(step) });
+        this.follow(steps, row);
       }
     }
     if (this !== session) return;
@@ -230,7 +299,7 @@ const jobs = {
   async load(job) {
     session = null;
     await loadNetwork(job);
-    return {};
+    return { step_s: model.stream?.step_s };
   },
 
   async listen({ sound }) {
@@ -247,7 +316,7 @@ const jobs = {
   },
 
   async rule({ rule }) {
-    Object.assign(model.rule, rule);
+    Object.assign((isStateful() ? model.stream : model).rule, rule);
     return {};
   },
 

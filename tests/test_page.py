@@ -38,6 +38,7 @@ FAKE = "--use-fake-device-for-media-stream"
 ALLOWED = "--use-fake-ui-for-media-stream"
 AXE = web.MODULES / "axe-core" / "axe.min.js"
 SAME = 1e-3  # probabilities of page and Python
+SAME_STREAM = 1e-5  # of a network that keeps its state, fed the same samples
 MOST_BYTES = 12_000_000
 
 
@@ -420,6 +421,97 @@ def test_a_network_of_other_words_is_shown_as_it_is_and_a_broken_one_is_told(url
     page.get_by_role("button", name="Play and recognise the example up").click()
     expect(page.locator("#answer_word")).to_have_text("up")
     close(page)
+
+
+# Into a worker of its own come blocks of no round size; out come all its rows, those after the end too.
+HEAR = """async ([folder, wav]) => {
+  const info = await (await fetch(`${folder}model.json`)).json();
+  const bytes = await (await fetch(wav)).arrayBuffer();
+  const counts = new Int16Array(bytes.slice(44));
+  const worker = new Worker("worker.js");
+  const rows = [], words = [];
+  const jobs = [];
+  worker.onmessage = ({ data }) => {
+    if (data.kind === "heard")
+      for (const { row, heard } of data.steps) {
+        rows.push(Array.from(row));
+        if (heard) words.push([heard.seconds, heard.label]);
+      } else jobs.shift()(data);
+  };
+  const ask = (job, details, transfer = []) => new Promise((resolve) => {
+    jobs.push(resolve);
+    worker.postMessage({ job, id: 0, ...details }, transfer);
+  });
+  const address = (name) => new URL(folder + name, location.href).href;
+  const loaded = await ask("load", { url: address("model.tflite"), stream_url: address("stream.tflite"), info });
+  if (loaded.kind !== "done") throw new Error(loaded.message);
+  const { port1, port2 } = new MessageChannel();
+  await ask("listen", { sound: port2 }, [port2]);
+  for (let first = 0; first < counts.length; first += 997) {
+    const samples = Float32Array.from(counts.slice(first, first + 997), (x) => x / 32768);
+    port1.postMessage({ samples, rate: 16000, at: Date.now(), missing: 0 });
+  }
+  await ask("stop", { finish: true });
+  worker.terminate();
+  return { rows, words, step_s: loaded.result.step_s };
+}"""
+
+
+def test_a_network_that_keeps_its_state_hears_on_the_page_as_in_python(
+    url, folder, deaf, spoken, playwright, voices_raw, tmp_path, monkeypatch, capsys
+):
+    import predict
+    from utils import recogniser, stream
+
+    monkeypatch.chdir(folder)
+    shutil.copytree(trained.PRETRAINED, "runs/kept")
+    prepare.prepare(voices_raw, tmp_path / "main", tmp_path / "sample")
+    data = str(tmp_path / "main" / "preprocessed")
+    assert cli.run(export.main, ["runs/kept", "--to", "stream", "--path_to_data", data]) == 0
+    file = folder / "runs" / "kept" / "export" / "model_stream.tflite"
+
+    page, samples = open_page(deaf, url), audio.read_sound(spoken[RATES[0]], 10**7)
+    wav = tmp_path / "spoken.wav"
+    audio.write_wav(wav, samples)
+    page.route("**/spoken.wav", lambda route: route.fulfill(path=wav))
+    heard = page.evaluate(HEAR, ["models/kept/", "spoken.wav"])
+    model = recogniser.load(file)
+    python, listener = stream.Stream(model), stream.Stream(model)
+    detections = [*python.feed(samples), *python.finish()]
+    assert [label for _, label in heard["words"]] == [word.label for word in detections] == list(WORDS)
+    np.testing.assert_allclose([s for s, _ in heard["words"]], [word.seconds for word in detections])
+    rows = np.concatenate([*listener.listen(samples)])
+    np.testing.assert_allclose(heard["rows"][: len(rows)], rows, atol=SAME_STREAM)
+    assert heard["step_s"] == model.step_s
+
+    # The form of seconds answers what is taught, and it is said.
+    choice = page.locator("#model")
+    choice.select_option("kept, keeping its state")
+    expect(page.locator("#model_text")).to_contain_text("live, it hears each moment once")
+    teach = "(counts) => import('./kept.js').then(async ({ addTaught }) => {"
+    teach += "for (let i = 0; i < 3; i++) await addTaught('lights', Int16Array.from(counts, (x) => x + i)) })"
+    page.evaluate(teach, audio.read_wav(next((voices_raw / "train" / "audio" / "marvin").glob("*.wav"))).tolist())
+    choice.select_option("pretrained")
+    expect(page.locator("#tiles li").last).to_contain_text("lights")
+    choice.select_option("kept, keeping its state")
+    expect(page.locator("#model_text")).to_contain_text("it hears whole seconds")
+    close(page)
+
+    with microphone(playwright, spoken[RATES[0]]) as browser:
+        page = open_page(browser, url)
+        page.locator("#model").select_option("kept, keeping its state")
+        expect(page.locator("#state")).to_have_text("Ready")
+        page.locator("#microphone").click()
+        expect(page.locator("#log .heard")).to_have_count(len(WORDS) + 1)
+        page.locator("#microphone").click()
+        expect(page.locator("#state")).to_have_text("Ready")
+        words = heard_words(page)
+        assert page.locator("#lost").inner_text() == "no sound lost"
+        close(page)
+    capsys.readouterr()
+    assert cli.run(predict.main, ["--model", str(file), "--stream", str(spoken[RATES[0]])]) == 0
+    printed = [line.split()[2] for line in capsys.readouterr().out.splitlines()]
+    assert words == [*itertools.islice(itertools.cycle(printed), len(words))]
 
 
 def test_a_page_whose_first_network_cannot_be_loaded_offers_the_others(url, deaf):

@@ -31,7 +31,7 @@ from utils.system.cli import BadUse, CourseError, hold_back_notes
 NAMES = {
     "float": trained.FLOAT,
     "int8": "model_int8.tflite",
-    "stream": "model_stream.tflite",
+    "stream": trained.STREAM,
     "stream_int8": "model_stream_int8.tflite",
     "micro": "micro",
     "onnx": "model.onnx",

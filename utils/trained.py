@@ -15,6 +15,7 @@ QUIET = "quiet.json"  # in a model's folder: what benchmarks.quiet has measured 
 TAUGHT = "taught.npz"  # in a folder of taught words: what hears them
 MODELS = ("model.keras", "saved_model", HALF_WEIGHTS, TAUGHT)
 FLOAT = "model_float.tflite"  # the same network for LiteRT: in pretrained/, and in export/ of a run
+STREAM = "model_stream.tflite"  # the same network, which keeps its state: in export/ of a run
 # All files of a SavedModel.
 SAVED_MODEL = ("saved_model.pb", "fingerprint.pb", "variables/variables.index", "variables/variables.data-*-of-*")
 # All files of an export for microcontrollers.
@@ -41,6 +42,12 @@ def is_taught(folder):
 def find_exported(folder):
     """The exported float file of a run folder; None where there is none."""
     return next((path for path in (Path(folder, FLOAT), Path(folder, "export", FLOAT)) if path.exists()), None)
+
+
+def find_stream(folder):
+    """The exported float file of a run folder that keeps its state; None where there is none."""
+    path = Path(folder, "export", STREAM)
+    return path if path.exists() else None
 
 
 def find_run_of(path):

@@ -114,7 +114,7 @@ def export_float(folder):
 def describe(folder):
     """What the page has to know of a model: labels, the rule by which a word counts as heard, figures."""
     folder, labels, path = Path(folder), trained.read_labels(folder), trained.find_exported(folder)
-    result = files.read_json(folder / "result.json") or {}
+    result, kept = files.read_json(folder / "result.json") or {}, trained.find_stream(folder)
     return {
         "name": folder.name,
         "labels": labels,
@@ -126,6 +126,8 @@ def describe(folder):
         "test_accuracy": result.get("test_accuracy"),
         "bytes": path.stat().st_size if path else None,
         "quiet": files.read_json(folder / trained.QUIET) or [],
+        # The form that keeps its state, where there is one; nothing was measured of it that a slider could show.
+        "stream": kept and {"rule": dataclasses.asdict(stream.STATEFUL), "bytes": kept.stat().st_size, "quiet": []},
         "examples": example_words(labels),
     }
 
@@ -157,7 +159,8 @@ class Site:
         """Every address."""
         yield from (*PAGE_FILES, *RUNTIME, *TAUGHT, "models.json")
         for entry in self._list():
-            yield from (entry["folder"] + name for name in ("model.json", "model.tflite"))
+            names = ("model.json", "model.tflite", "stream.tflite")
+            yield from (entry["folder"] + name for name in names[: 3 if entry["has_stream"] else 2])
             words = json.loads(self.read(entry["folder"] + "model.json"))["examples"]
             yield from (f"{entry['folder']}examples/{quote(word)}.wav" for word in words)
 
@@ -183,6 +186,8 @@ class Site:
                 with self._lock:
                     export_float(folder)
             return trained.find_exported(folder).read_bytes()
+        if name == "stream.tflite" and trained.find_stream(folder):
+            return trained.find_stream(folder).read_bytes()
         words = tuple(example_words(trained.read_labels(folder)))
         word = name.removeprefix("examples/").removesuffix(".wav")
         if name != f"examples/{word}.wav" or word not in words:
@@ -202,7 +207,12 @@ class Site:
 
     def _list(self):
         return [
-            {"name": name, "folder": f"models/{quote(name, safe='')}/", "ready": bool(trained.find_exported(folder))}
+            {
+                "name": name,
+                "folder": f"models/{quote(name, safe='')}/",
+                "ready": bool(trained.find_exported(folder)),
+                "has_stream": bool(trained.find_stream(folder)),
+            }
             for name, folder in self._by_name().items()
         ]
 
