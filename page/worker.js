@@ -71,7 +71,9 @@ class Stateful {
   static async load(bytes) {
     const kept = Object.assign(new Stateful(), { compiled: await compile(bytes) });
     const inputs = kept.compiled.getInputDetails();
-    kept.step = inputs.find(({ name }) => name === "samples").shape[1];
+    const samples = inputs.find(({ name }) => name === "samples");
+    if (!samples || inputs.some(({ dtype }) => dtype !== "float32")) throw new Error("it is no file of --to stream");
+    kept.step = samples.shape[1];
     let state = inputs.filter(({ name }) => name !== "samples").map(({ name, shape }) => {
       const size = shape.reduce((a, b) => a * b, 1);
       return { name, shape, values: new Float32Array(size) };

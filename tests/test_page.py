@@ -495,6 +495,11 @@ def test_a_network_that_keeps_its_state_hears_on_the_page_as_in_python(
     expect(page.locator("#tiles li").last).to_contain_text("lights")
     choice.select_option("kept, keeping its state")
     expect(page.locator("#model_text")).to_contain_text("it hears whole seconds")
+    shutil.copytree("runs/kept", "runs/other")
+    shutil.copyfile(trained.PRETRAINED / trained.FLOAT, "runs/other/export/model_stream.tflite")
+    page.reload()
+    choice.select_option("other, keeping its state")
+    expect(page.get_by_role("alert")).to_contain_text("it is no file of --to stream")
     close(page)
 
     with microphone(playwright, spoken[RATES[0]]) as browser:
