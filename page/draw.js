@@ -103,14 +103,14 @@ export class LivePicture {
     this.paintStep(step);
   }
 
-  // The first column of a step.
+  // The column in which a step ends: what it heard last came before.
   columnOf(number) {
     return Math.round((number * this.step_s) / COLUMN_S);
   }
 
   paintStep({ number, values, sure }) {
-    const [first, end] = [this.columnOf(number), this.columnOf(number + 1)];
-    for (let column = first; column < end; column++) this.paintColumn(column % N_COLUMNS, values, sure);
+    const end = this.columnOf(number);
+    for (let column = Math.max(0, this.columnOf(number - 1)); column < end; column++) this.paintColumn(column % N_COLUMNS, values, sure);
   }
 
   paintColumn(column, values, sure) {
@@ -190,7 +190,7 @@ export class LivePicture {
 
   drawStrips() {
     const { context, width, height } = fit(this.canvases.strips);
-    this.unroll(context, this.rows, this.steps.length ? this.columnOf(this.steps.at(-1).number + 1) : 0, width, height);
+    this.unroll(context, this.rows, this.steps.length ? this.columnOf(this.steps.at(-1).number) : 0, width, height);
     context.fillStyle = this.colours.line;
     this.labels.forEach((_, row) => context.fillRect(0, (row + 1) * STRIP - 1, width, 1));
   }

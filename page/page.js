@@ -99,7 +99,7 @@ async function start() {
     ...models.flatMap(({ name, folder, ready, has_stream }) => {
       const option = (called, form) => {
         const made = new Option(ready ? called : `${called} (to be prepared: half a minute)`, folder + form);
-        made.dataset.name = called;
+        Object.assign(made.dataset, { name: called, folder });
         return made;
       };
       return [option(name, ""), ...(has_stream ? [option(`${name}, keeping its state`, STREAM)] : [])];
@@ -131,10 +131,10 @@ async function load(choice) {
     const { step_s } = await listener.ask("load", { url, stream_url: isStream ? stream_url : null, info: next });
     info = next;
     if (isStream) info.stream.step_s = step_s;
-    Object.assign(info, { folder, choice, isStream, isTaught: false, base_labels: info.labels });
+    Object.assign(info, { folder, choice, isStream, isTaught: false });
     info.commands = info.labels.filter((label) => !(label in NAMES));
     if ((await teach.clips().catch(() => [])).length) await teach.learn();
-    option.textContent = option.dataset.name;
+    for (const made of $("model").options) if (made.dataset.folder === folder) made.textContent = made.dataset.name;
     complain("");
     show();
   } catch (error) {
@@ -644,10 +644,10 @@ async function askWhat(clip, button) {
 const teach = new Teach({
   ask: (job, details) => listener.ask(job, details),
   commands: () => info?.commands ?? [],
-  onLearned(labels) {
+  onLearned(labels, isTaught) {
     isStale = false;
     info.labels = labels;
-    info.isTaught = labels.join("/") !== info.base_labels.join("/");
+    info.isTaught = isTaught;
     show();
   },
   complain,

@@ -127,9 +127,9 @@ export class Teach {
     }
     const started = performance.now();
     try {
-      const { labels, near } = await this.page.ask("teach", { recordings, alone: this.alone, url: new URL(".", location.href).href });
+      const { labels, near, isTaught } = await this.page.ask("teach", { recordings, alone: this.alone, url: new URL(".", location.href).href });
       this.near = near;
-      this.page.onLearned(labels);
+      this.page.onLearned(labels, isTaught);
       if (word && words.includes(word)) {
         const seconds = ((performance.now() - started) / 1e3).toFixed(1);
         $("teach_done").textContent = `“${word}” was learned in ${seconds} s. Go to Live and say it.`;

@@ -329,7 +329,7 @@ const jobs = {
     if (!recordings.some(({ word }) => word)) {
       taught = null;
       model.labels = model.base_labels;
-      return { labels: model.labels, near: new Map() };
+      return { labels: model.labels, near: new Map(), isTaught: false };
     }
     if (!embedding) {
       negatives = JSON.parse(new TextDecoder().decode(await fetchBytes(`${url}embedding.json`)));
@@ -352,7 +352,7 @@ const jobs = {
     taught = { words, order, combine };
     model.labels = order.labels;
     const commands = order.labels.filter((label) => model.base_labels.includes(label));
-    return { labels: order.labels, near: findNear(by_word, negatives.rows, negatives.said, commands) };
+    return { labels: order.labels, near: findNear(by_word, negatives.rows, negatives.said, commands), isTaught: true };
   },
 
   // A whole recording: what its loudest second says.

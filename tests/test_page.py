@@ -25,6 +25,7 @@ from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
 from utils import audio, corpus, export, plots, prepare, trained, voices, web
+from utils.labels import KEYWORDS
 from utils.system import cli
 
 ROOT = Path(__file__).parents[1]
@@ -494,6 +495,19 @@ def test_a_network_that_keeps_its_state_hears_on_the_page_as_in_python(
     choice.select_option("pretrained")
     expect(page.locator("#tiles li").last).to_contain_text("lights")
     choice.select_option("kept, keeping its state")
+    expect(page.locator("#model_text")).to_contain_text("it hears whole seconds")
+    page.get_by_role("button", name="Teach").click()
+    page.locator("#teach_alone").check()
+    expect(page.locator("#tiles li")).to_have_text(["lights"])
+    page.evaluate(  # the commands themselves, instead of the commands: the labels are the same, what listens is not
+        """([counts, words]) => import('./kept.js').then(async ({ addTaught }) => {
+            for (const [k, word] of words.entries())
+              for (let i = 0; i < 3; i++) await addTaught(word, Int16Array.from(counts, (x) => x + 3 * k + i));
+        })""",
+        [audio.read_wav(next((voices_raw / "train" / "audio" / "cat").glob("*.wav"))).tolist(), list(KEYWORDS)],
+    )
+    page.get_by_role("button", name="Remove lights", exact=True).click()
+    expect(page.locator("#tiles li")).to_have_count(len(KEYWORDS))
     expect(page.locator("#model_text")).to_contain_text("it hears whole seconds")
     shutil.copytree("runs/kept", "runs/other")
     shutil.copyfile(trained.PRETRAINED / trained.FLOAT, "runs/other/export/model_stream.tflite")

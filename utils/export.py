@@ -301,7 +301,7 @@ def main(arguments=None):
     parser.add_argument("--check", choices=["prize"], help="measure the LiteRT files by the special prize's rules")
     options = parser.parse_args(arguments)
     run, all_hold, made = trained.find_run(options.run), True, []
-    for kind in dict.fromkeys(options.to):
+    for kind in sorted(dict.fromkeys(options.to), key="web".__eq__):  # last: the page takes what else there is
         path = export(run, kind, options.path_to_data)
         made.append(path)
         print(f"{path}: {card.count_bytes(path):,} bytes")
