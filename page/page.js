@@ -122,8 +122,8 @@ async function load(choice) {
   pending++;
   await stop();
   const option = [...$("model").options].find(({ value }) => value === choice);
-  const isStream = choice.endsWith(`/${STREAM}`);
-  const folder = isStream ? choice.slice(0, -STREAM.length) : choice;
+  const { folder } = option.dataset;
+  const isStream = choice !== folder;
   setState("Starting", `the network ${option.dataset.name} is being loaded`);
   try {
     const next = await (await ask(`${folder}model.json`)).json();

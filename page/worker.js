@@ -49,7 +49,8 @@ async function loadNetwork({ url, stream_url, info }) {
   let kept = null;
   try {
     const { length } = await run(compiled, new Float32Array(16000));
-    kept = stream_url ? await Stateful.load(await fetchBytes(stream_url)) : null;
+    kept = stream_url ? new Stateful(await compile(await fetchBytes(stream_url))) : null;
+    await kept?.warm();
     const other = [length, kept?.silent.row.length ?? length].find((n) => n !== info.labels.length);
     if (other) throw new Error(`${info.name} lists ${info.labels.length} labels, and its network has ${other}`);
   } catch (error) {
@@ -68,21 +69,24 @@ const isStateful = () => stateful && !taught;
 
 // What a file of utils/export.py --to stream holds: a step of sound and the state in, probabilities and the state out.
 class Stateful {
-  static async load(bytes) {
-    const kept = Object.assign(new Stateful(), { compiled: await compile(bytes) });
-    const inputs = kept.compiled.getInputDetails();
+  constructor(compiled) {
+    this.compiled = compiled;
+  }
+
+  // What it answers to silence, and the state after that, with which a session begins.
+  async warm() {
+    const inputs = this.compiled.getInputDetails();
     const samples = inputs.find(({ name }) => name === "samples");
     if (!samples || inputs.some(({ dtype }) => dtype !== "float32")) throw new Error("it is no file of --to stream");
-    kept.step = samples.shape[1];
+    this.step = samples.shape[1];
     let state = inputs.filter(({ name }) => name !== "samples").map(({ name, shape }) => {
       const size = shape.reduce((a, b) => a * b, 1);
       return { name, shape, values: new Float32Array(size) };
     });
-    for (let n = Math.ceil((WARM_S * 16000) / kept.step); n; n--) {
-      kept.silent = await kept.hear(state, new Float32Array(kept.step));
-      state = kept.silent.state;
+    for (let n = Math.ceil((WARM_S * 16000) / this.step); n; n--) {
+      this.silent = await this.hear(state, new Float32Array(this.step));
+      state = this.silent.state;
     }
-    return kept;
   }
 
   // The next step: its probabilities, the state after it, and by how many frames the answers come late.
@@ -131,7 +135,8 @@ class Session {
     this.step = Math.round(step_s * sound.RATE);
     this.size = this.stateful ? this.step : sound.SECOND; // samples of which an answer comes
     this.samples = new Int16Array(this.stateful ? 0 : sound.SECOND); // a second without sound goes ahead
-    this.state = this.stateful?.silent.state;
+    const { state, row } = this.stateful?.silent ?? {};
+    Object.assign(this, { state, row_ahead: row }); // of the silence before all sound
     this.drawn = new Int16Array(sound.SECOND / 100 + 160); // what the next frames of the picture begin with
     this.queue = [];
     this.hasSound = false;
@@ -267,8 +272,8 @@ class Session {
       else if (!this.isLast || this.queue.length) this.quiet_s += samples.length / rate; // not of what finish adds
       this.hasSound ||= !isZero;
       this.samples = sound.concatenate([this.samples, counts], Int16Array);
-      if (this.stateful && !this.hasBegun) this.follow(steps, this.stateful.silent.row); // that of before all sound
-      this.hasBegun = true;
+      if (this.row_ahead) this.follow(steps, this.row_ahead);
+      this.row_ahead = null;
       while (this.samples.length >= this.size) {
         const row = await this.answer(sound.toWaveform(this.samples.subarray(0, this.size)));
         this.samples = this.samples.slice(this.step);

@@ -22,7 +22,7 @@ def made(voices_raw, tmp_path_factory):
     run, data = folder / "run", folder / "main" / "preprocessed"
     shutil.copytree(trained.PRETRAINED, run)
     prepare.prepare(voices_raw, folder / "main", folder / "sample")
-    kinds = [*export.NAMES]
+    kinds = ["web", *(kind for kind in export.NAMES if kind != "web")]
     assert cli.run(export.main, [str(run), "--to", *kinds, "--path_to_data", str(data)]) == 0
     return run, data
 
@@ -44,6 +44,12 @@ def test_a_file_answers_what_the_network_answers(kind, made, clips):
     else:
         exported = export.open_exported(path)(clips)
     np.testing.assert_allclose(exported, recogniser.load(made[0])(clips), atol=1e-4)
+
+
+@pytest.mark.slow
+def test_a_page_has_what_was_exported_with_it_in_whatever_order_they_were_named(made):
+    folder = made[0] / "export"
+    assert (folder / "web/models/run/stream.tflite").read_bytes() == (folder / trained.STREAM).read_bytes()
 
 
 @pytest.mark.slow

@@ -49,7 +49,7 @@ KIND = files.Kind(
 )
 EXPORTED = (  # all that may lie in the folder "export" of a run
     *("README.md", trained.FLOAT, "model_int8.tflite", "model.onnx"),
-    *("model_stream.tflite", "model_stream_int8.tflite"),
+    *(trained.STREAM, "model_stream_int8.tflite"),
     *(f"micro/{name}" for name in trained.MICRO),
     *(f"saved_model/{name}" for name in trained.SAVED_MODEL),
     *(f"web/{name}" for name in KIND.names),
@@ -159,8 +159,8 @@ class Site:
         """Every address."""
         yield from (*PAGE_FILES, *RUNTIME, *TAUGHT, "models.json")
         for entry in self._list():
-            names = ("model.json", "model.tflite", "stream.tflite")
-            yield from (entry["folder"] + name for name in names[: 3 if entry["has_stream"] else 2])
+            names = ("model.json", "model.tflite", *(("stream.tflite",) if entry["has_stream"] else ()))
+            yield from (entry["folder"] + name for name in names)
             words = json.loads(self.read(entry["folder"] + "model.json"))["examples"]
             yield from (f"{entry['folder']}examples/{quote(word)}.wav" for word in words)
 
@@ -186,8 +186,8 @@ class Site:
                 with self._lock:
                     export_float(folder)
             return trained.find_exported(folder).read_bytes()
-        if name == "stream.tflite" and trained.find_stream(folder):
-            return trained.find_stream(folder).read_bytes()
+        if name == "stream.tflite" and (path := trained.find_stream(folder)):
+            return path.read_bytes()
         words = tuple(example_words(trained.read_labels(folder)))
         word = name.removeprefix("examples/").removesuffix(".wav")
         if name != f"examples/{word}.wav" or word not in words:
