@@ -9,7 +9,8 @@
     python predict.py --check submission.csv                  whether Kaggle would accept it
 
 Any rate and length will do: sounds are resampled to 16 kHz. Of a file without --stream, the loudest second is heard;
-an answer that is too improbable is marked "not sure". --json prints a line of JSON for each file or word.
+an answer that is not twice as probable as what speaks against it is marked "not sure". --json prints a line of JSON for
+each file or word.
 """
 
 import argparse
@@ -51,9 +52,9 @@ def find_wavs(paths):
 
 
 def recognise(recogniser, paths):
-    """Path, label, its probability and None of each file, in order.
+    """Path, label, its probability, whether it is sure, and None of each file, in order.
 
-    Of one that cannot be read: path, ``silence``, NaN and why. Nothing at all, and a click or a knock alone, are
+    Of one that cannot be read: path, ``silence``, NaN, True and why. Nothing at all, and a click or a knock alone, are
     ``silence`` for sure.
     """
     import numpy as np  # not before utils, which says what to do where it is missing
@@ -66,11 +67,12 @@ def recognise(recogniser, paths):
                 clips[index] = audio.read_loudest_second(path, cancelled)
             except audio.WavError as reason:
                 reasons[index] = str(reason)
-        for path, clip, row, reason in zip(batch, clips, recogniser(audio.to_waveform(clips)), reasons):
+        rows = recogniser(audio.to_waveform(clips))
+        for path, clip, row, is_sure, reason in zip(batch, clips, rows, recogniser.are_sure(rows), reasons):
             label, probability = recogniser.labels[row.argmax()], float(row.max())
             if audio.is_wordless(clip):
-                label, probability = SILENCE, float("nan") if reason else 1.0
-            yield path, label, probability, reason
+                label, probability, is_sure = SILENCE, float("nan") if reason else 1.0, True
+            yield path, label, probability, bool(is_sure), reason
     warn_of_cancelled(cancelled)
 
 
@@ -129,7 +131,7 @@ def write_submission(path, recogniser, paths):
         open(partial, "a", 1, "utf-8", "surrogateescape", newline="") as file,  # 1: a line at a time
         cli.progress(total=len(paths), initial=len(rows), desc="recognising", unit="clip") as bar,
     ):
-        for clip, label, _, reason in recognise(recogniser, paths[len(rows) :]):
+        for clip, label, *_, reason in recognise(recogniser, paths[len(rows) :]):
             rows.append(json.dumps([clip.name, label, reason]) + "\n")
             file.write(rows[-1])
             bar.update()
@@ -311,12 +313,12 @@ def print_answers(recogniser, paths, said, form):
     if form == "csv":
         table.writeheader()
     unread, right = 0, 0
-    for name, (path, label, probability, reason) in zip(names, recognise(recogniser, paths)):
+    for name, (path, label, probability, is_sure, reason) in zip(names, recognise(recogniser, paths)):
         folder = path.absolute().parent.name
         unread += reason is not None
         right += label == folder and reason is None
         answer = {"file": str(path), **({"said": folder} if said else {})}
-        sure = {"label": label, "probability": probability, "sure": probability >= trained.SURE}
+        sure = {"label": label, "probability": probability, "sure": is_sure}
         answer |= {"error": reason} if reason else sure
         if form == "csv":
             table.writerow(answer)

@@ -4,7 +4,7 @@
     python -m benchmarks.quiet --model runs/small --noises noises.zip
     python -m benchmarks.quiet --curve curve.png            matched words against false alarms, talk and noise apart
     python -m benchmarks.quiet --set cv                     on validation: the test set stays shut
-    python -m benchmarks.quiet --choose --noises noises.zip the rule, and the level of *not sure*, on validation
+    python -m benchmarks.quiet --choose --noises noises.zip the rule, and what is *not sure*, on validation
     python -m benchmarks.quiet --json
 
 Made sounds are of another seed than those of training, and made from clips of the set. Talk is of two kinds: sentences
@@ -48,7 +48,7 @@ GRID = {
     "veto_s": (1.0, 1.4, 1.8),  # longer ones make fewer alarms yet, and miss most commands a second after talk
 }
 MOST_ALARMS = ((3, 5), (10, 10), (30, 30))  # an hour of talk, of noise: the best rule for each
-LEVELS = np.arange(0.3, 0.91, 0.05).round(2)  # of *not sure*
+TIMES = (1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 5.0, 7.0, 10.0)  # as probable as what speaks against it: from where on *sure*
 NUMBERS = ("called_a_command", "matched", "false_alarms_per_hour", "accuracy")  # what a row of the table shows
 FIRST_SPEAKER = 200  # those before it speak the demo's clips
 
@@ -250,16 +250,15 @@ def speak(text, minutes, rng):
 
 
 def answer(model, clips):
-    """Label and probability of each clip."""
-    rows = np.concatenate([model(audio.to_waveform(clips[i : i + 256])) for i in range(0, len(clips), 256)])
-    return rows.argmax(axis=1), rows.max(axis=1)
+    """Probabilities of each clip: (n, n_labels)."""
+    return np.concatenate([model(audio.to_waveform(clips[i : i + 256])) for i in range(0, len(clips), 256)])
 
 
-def call(model, clips, level=trained.SURE):
+def call(model, clips, times=trained.SURE):
     """Whether each clip is called a command, and whether the network is sure of that."""
-    found, probability = answer(model, clips)
-    called = found < len(model.labels) - 2
-    return called, called & (probability >= level)
+    rows = answer(model, clips)
+    called = rows.argmax(axis=1) < len(model.labels) - 2
+    return called, called & model.are_sure(rows, times)
 
 
 def listen(model, samples):
@@ -273,7 +272,7 @@ def main(arguments=None):
     parser.add_argument("--model", help="run folder (default: runs/latest, or pretrained where there is none)")
     parser.add_argument("--set", choices=corpus.SETS[1:], default="test", help="whose clips (default: test)")
     parser.add_argument("--noises", metavar="PATH", help="folder or zip of real noises")
-    parser.add_argument("--choose", action="store_true", help="compare rules and levels of *not sure* on validation")
+    parser.add_argument("--choose", action="store_true", help="compare rules, and lines of *not sure*, on validation")
     parser.add_argument("--curve", metavar="FILE", help="picture of matched words against false alarms")
     options = parser.parse_args(arguments)
     if options.choose:
@@ -346,7 +345,7 @@ def main(arguments=None):
 
     streams = {snr_db: hear(f"streams at {snr_db} dB", *make_stream(clip_set, snr_db)) for snr_db in SNRS_DB}
     after = {pause_s: hear(f"{pause_s:.1f} s after other words", *follow(pause_s)) for pause_s in AFTER_S}
-    right = answer(model, clips)[0] == clip_set.y.argmax(axis=1)
+    right = answer(model, clips).argmax(axis=1) == clip_set.y.argmax(axis=1)
     interval = evaluation.accuracy_interval(right, evaluation.speakers_of(clip_set.names))
     show({"row": "the labels", "material": options.set, "accuracy": float(right.mean()), "interval": list(interval)})
 
@@ -393,7 +392,7 @@ def count_alarms(model, rule, found):
 
 
 def choose(model, clips, said, seconds_alone, rows, streams, after, show):
-    """For each number of false alarms that one may bear, the rule that matches most; then levels of *not sure*."""
+    """For each number of false alarms that one may bear, the rule that matches most; then what *not sure* keeps."""
     tried = []
     for values in cli.progress(list(itertools.product(*GRID.values())), desc="rules", unit="rule"):
         rule = stream.Rule(**dict(zip(GRID, map(float, values))))
@@ -413,15 +412,14 @@ def choose(model, clips, said, seconds_alone, rows, streams, after, show):
                 {"row": f"at most {talk} alarms an hour of talk", "material": f"{noise} of noise; mean of levels"}
                 | {"matched": matched, "rule": found}
             )
-    found, probability = answer(model, clips)
-    keyword = ~np.isin(said, (SILENCE, UNKNOWN))
-    right = found == np.array([model.labels.index(label) for label in said])
-    for level in LEVELS:
-        wrong = {name: float(call(model, sounds, level)[1].mean()) for name, (sounds, _) in seconds_alone.items()}
-        sure = float(np.mean((right & (probability >= level))[keyword]))
+    answers, keyword = answer(model, clips), ~np.isin(said, (SILENCE, UNKNOWN))
+    right = answers.argmax(axis=1) == np.array([model.labels.index(label) for label in said])
+    for times in TIMES:
+        wrong = {name: float(call(model, sounds, times)[1].mean()) for name, (sounds, _) in seconds_alone.items()}
+        sure = float(np.mean((right & model.are_sure(answers, times))[keyword]))
         show(
             {
-                "row": f"sure from {level:.2f} on",
+                "row": f"sure from {times:g} times on",
                 "material": "keywords right and sure",
                 "matched": sure,
                 "by_word": wrong,

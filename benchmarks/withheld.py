@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks import ROOT, make_parser, quiet
-from utils import audio, corpus, prepare, recogniser, trained
+from utils import audio, corpus, prepare, recogniser
 from utils.labels import SILENCE, UNKNOWN
 from utils.system import cli
 
@@ -51,7 +51,7 @@ def main(arguments=None):
     answers = {word: model(read_clips(recordings, word)) for word in WORDS}
     commands = [index for index, label in enumerate(model.labels) if label not in (SILENCE, UNKNOWN)]
     heard = {word: np.isin(rows.argmax(axis=1), commands) for word, rows in answers.items()}
-    sure = {word: heard[word] & (rows.max(axis=1) >= trained.SURE) for word, rows in answers.items()}
+    sure = {word: heard[word] & model.are_sure(rows) for word, rows in answers.items()}
     together = [np.concatenate(list(of.values())) for of in (heard, sure)]
     words = np.repeat(WORDS, [len(rows) for rows in answers.values()])
     row = quiet.share("a word it was not taught", "real words", together, words)

@@ -522,7 +522,7 @@ async function answer(sound) {
   const { row, counts, start, clip, frames, took_ms } = await listener.ask("recognise", sound);
   const order = [...row.keys()].sort((a, b) => row[b] - row[a]);
   const [best, next] = order;
-  const sure = row[best] >= info.sure;
+  const sure = isSure(row, best);
   const [first, second] = [best, next].map((i) => `${nameOf(info.labels[i])} ${percent(row[i])}`);
   const word = sure ? nameOf(info.labels[best]) : "not sure";
   Object.assign($("clip_wrong"), { textContent: "wrong?", disabled: false });
@@ -542,6 +542,15 @@ async function answer(sound) {
   Object.assign($("answer").dataset, { probabilities: Array.from(row).join(" "), label: info.labels[best], took: took_ms });
   announce(sure ? word : `not sure: ${text}`);
   if (sure && heardWords.has(info.labels[best])) light(info.labels[best], row[best]);
+}
+
+// As Recogniser.are_sure in Python.
+function isSure(row, best) {
+  const isNone = (label) => label === "silence" || label === "unknown";
+  const [nones, commands] = [true, false].map((none) => row.filter((_, i) => isNone(info.labels[i]) === none));
+  const none = nones.reduce((sum, probability) => sum + probability, 0);
+  const [first, second = 0] = commands.sort((one, other) => other - one);
+  return isNone(info.labels[best]) ? none >= info.sure * first : first >= info.sure * Math.max(none, second);
 }
 
 async function hearFile(file) {

@@ -24,7 +24,7 @@ from conftest import PATIENCE, free_ports, serving, start_browser
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from utils import audio, corpus, export, plots, prepare, trained, voices, web
+from utils import audio, corpus, export, plots, prepare, recogniser, trained, voices, web
 from utils.labels import KEYWORDS
 from utils.system import cli
 
@@ -181,20 +181,25 @@ def test_words_read_off_the_page_are_those_of_predict_stream(way, url, spoken, p
 
 
 def test_files_are_answered_as_python_answers_them(url, deaf, tmp_path):
-    model = export.open_exported(trained.find_exported(trained.PRETRAINED))
+    model, words = recogniser.load(trained.PRETRAINED, exported_first=True), ("up", "no", "stop", "note", "guess")
     page = open_page(deaf, url)
     page.get_by_role("button", name="One word").click()
-    for word, path in zip(("up", "no", "stop", "bed"), voices.make_examples(tmp_path, ("up", "no", "stop", "bed"))):
+    shown = []
+    for word, path in zip(words, voices.make_examples(tmp_path, words)):
         around = np.pad(audio.read_wav(path), (5000, 9000))
         for rate in RATES:
             wav = write_at(tmp_path / f"{word}{rate}.wav", around, rate)
-            expected = model(audio.to_waveform(audio.read_loudest_second(wav))[None])[0]
+            rows = model(audio.to_waveform(audio.read_loudest_second(wav))[None])
+            expected = rows[0]
             page.evaluate("() => delete document.getElementById('answer').dataset.probabilities")
             page.locator("#file").set_input_files(wav)
             expect(page.locator("#answer[data-probabilities]")).to_be_visible()
             found = np.array(page.locator("#answer").get_attribute("data-probabilities").split(), float)
             assert found.argmax() == expected.argmax()
             np.testing.assert_allclose(found, expected, atol=SAME)
+            shown.append(page.locator("#answer_word").inner_text() != "not sure")
+            assert shown[-1] == model.are_sure(rows)[0]
+    assert len(set(shown)) == 2  # some are sure and some are not
     assert "the second from" in page.locator("#clip_picture").get_attribute("aria-label")
     page.get_by_role("button", name="Play", exact=True).click()
     close(page)

@@ -18,7 +18,7 @@ from conftest import burst, check_refused
 
 import predict
 from utils import audio, models, recogniser, stream, trained
-from utils.labels import LABELS
+from utils.labels import LABELS, SILENCE, UNKNOWN
 from utils.system import cli
 from utils.system.quiet import keras
 
@@ -84,14 +84,33 @@ def test_a_line_for_each_file_with_label_and_probability(folder, capsys):
     assert path.endswith("clip_1.wav")
     assert label in LABELS
     assert 1 / 12 <= float(probability) <= 1
-    assert mark == ([] if float(probability) >= trained.SURE else ["not", "sure"])
+    assert mark in ([], ["not", "sure"])
 
 
-def test_an_improbable_answer_is_marked_as_not_sure(folder, capsys, monkeypatch):
+def test_an_answer_is_sure_by_what_speaks_against_it():
+    def are_sure(labels, rows):
+        model = recogniser.Recogniser("runs/mine", None, labels, lambda _: np.zeros((1, len(labels))))
+        return model.are_sure(np.array(rows), 2).tolist()
+
+    rows = {  # silence, stop, unknown, go: in whatever order
+        (0.10, 0.60, 0.10, 0.20): True,
+        (0.16, 0.58, 0.16, 0.10): False,  # silence and unknown count together
+        (0.05, 0.55, 0.05, 0.35): False,  # it is a command, but which one?
+        (0.40, 0.10, 0.40, 0.10): True,  # these two mean the same here
+        (0.25, 0.20, 0.35, 0.20): True,  # no matter which command it is not
+        (0.05, 0.40, 0.45, 0.10): False,
+        (0.0, 1.0, 0.0, 0.0): True,
+    }
+    assert are_sure([SILENCE, "stop", UNKNOWN, "go"], list(rows)) == list(rows.values())
+    assert are_sure(["lights", SILENCE, UNKNOWN], [[0.7, 0.1, 0.2], [0.5, 0.2, 0.3]]) == [True, False]
+
+
+def test_what_is_not_sure_is_marked_in_every_form(folder, capsys, monkeypatch):
     clip = folder / "data/raw/test/audio/clip_1.wav"
     (folder / "text.wav").write_text("no sound " * 9)
-    for level, is_sure in ((0.0, True), (1.1, False)):
-        monkeypatch.setattr(trained, "SURE", level)
+    for is_sure in (True, False):
+        sure = np.array([is_sure])
+        monkeypatch.setattr(recogniser.Recogniser, "are_sure", lambda _, rows, sure=sure: sure.repeat(len(rows)))
         assert cli.run(predict.main, [str(clip)]) == 0
         assert ("not sure" in capsys.readouterr().out) is not is_sure
         assert cli.run(predict.main, [str(clip), "text.wav", "--json", "--said"]) == 1

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from utils import audio, trained
+from utils.labels import SILENCE, UNKNOWN
 from utils.nets import exported, taught
 from utils.system.cli import CourseError
 
@@ -26,6 +27,18 @@ class Recogniser:
     def __call__(self, waveforms):
         """Probabilities (n, n_labels) of float32 waveforms (n, 16000) in [-1, 1)."""
         return self.model(waveforms)
+
+    def are_sure(self, rows, times=trained.SURE):
+        """Whether the answers in probabilities (n, n_labels) are so many times as probable as what speaks against them.
+
+        Against a command speak *silence* and *unknown* together, and the next command; against these two, the most
+        probable command. What is left to the other commands says little: smoothed labels gave each of them a share.
+        """
+        none = np.array([label in (SILENCE, UNKNOWN) for label in self.labels])
+        nothing, commands = rows[:, none].sum(axis=1), np.sort(rows[:, ~none], axis=1)
+        best, against = commands[:, -1], np.maximum(nothing, commands[:, -2:-1].sum(axis=1))  # of one word, no next
+        is_command = ~none[rows.argmax(axis=1)]
+        return np.where(is_command, best >= times * against, nothing >= times * best)
 
     @property
     def from_log_mel(self):

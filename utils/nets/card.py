@@ -36,7 +36,9 @@ Commons BY 4.0: volunteers, mostly speakers of English, on their own laptops and
 | --- | --- | --- |
 {scores}
 
-**Not sure**: an answer with a probability below {sure} is to be taken as *not sure*, as `predict.py` and the page do.
+**Not sure**: a command is to be taken as *not sure* unless it is {sure:g} times as probable as *silence* and *unknown*
+together and as the next command, and these two unless they are together {sure:g} times as probable as any command.
+`predict.py` and the page do so.
 
 **Where no command is said** (`python -m benchmarks.quiet`){quiet}
 
