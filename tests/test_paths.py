@@ -46,6 +46,9 @@ class Deaf:
 
     from_log_mel = __call__
 
+    def are_sure(self, rows):
+        return np.ones(len(rows), bool)
+
 
 @contextlib.contextmanager
 def disk(folder):
