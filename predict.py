@@ -318,8 +318,7 @@ def print_answers(recogniser, paths, said, form):
         unread += reason is not None
         right += label == folder and reason is None
         answer = {"file": str(path), **({"said": folder} if said else {})}
-        sure = {"label": label, "probability": probability, "sure": is_sure}
-        answer |= {"error": reason} if reason else sure
+        answer |= {"error": reason} if reason else {"label": label, "probability": probability, "sure": is_sure}
         if form == "csv":
             table.writerow(answer)
         else:

@@ -549,7 +549,8 @@ function isSure(row, best) {
   const isNone = (label) => label === "silence" || label === "unknown";
   const [nones, commands] = [true, false].map((none) => row.filter((_, i) => isNone(info.labels[i]) === none));
   const none = nones.reduce((sum, probability) => sum + probability, 0);
-  const [first, second = 0] = commands.sort((one, other) => other - one);
+  const [first = 0, second = 0] = commands.sort((one, other) => other - one);
+  if (!row[best]) return false; // no sound at all, and no label that says so
   return isNone(info.labels[best]) ? none >= info.sure * first : first >= info.sure * Math.max(none, second);
 }
 

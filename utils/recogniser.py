@@ -36,9 +36,9 @@ class Recogniser:
         """
         none = np.array([label in (SILENCE, UNKNOWN) for label in self.labels])
         nothing, commands = rows[:, none].sum(axis=1), np.sort(rows[:, ~none], axis=1)
-        best, against = commands[:, -1], np.maximum(nothing, commands[:, -2:-1].sum(axis=1))  # of one word, no next
+        best, second = (commands[:, place].sum(axis=1) for place in (slice(-1, None), slice(-2, -1)))  # 0 for none
         is_command = ~none[rows.argmax(axis=1)]
-        return np.where(is_command, best >= times * against, nothing >= times * best)
+        return np.where(is_command, best >= times * np.maximum(nothing, second), nothing >= times * best)
 
     @property
     def from_log_mel(self):
