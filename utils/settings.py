@@ -80,7 +80,7 @@ _DEFAULT = Recipe(
 RECIPES = {
     "default": _DEFAULT,
     "best": dataclasses.replace(_DEFAULT, model="resnet10", epochs=400, strength=STRONG),
-    # As the original course trained its network, with --no-negatives.
+    # As the original course trained its network, with --no-negatives; its script had two epochs.
     "original": Recipe(model="conv1d", epochs=20, batch_size=32, learning_rate=1e-4, augment=False),
 }
 
