@@ -111,7 +111,8 @@ def record(word, n_recordings):
             for attempt in range(TRIES):
                 for count in (3, 2, 1):
                     print(f'\r{number} of {n_recordings}: say "{word}" in {count} ', end="", flush=True)
-                    _skip(blocks, 0.5)
+                    for _ in range(5):  # half a second
+                        next(blocks)
                 print("\r" + f"{number} of {n_recordings}: now" + " " * 40, end="", flush=True)
                 samples = np.concatenate([_show_level(next(blocks)) for _ in range(round(RECORD_S * 10))])
                 print()
@@ -127,11 +128,6 @@ def record(word, n_recordings):
                 found[f"recording {number}"] = samples
                 break
     return found
-
-
-def _skip(blocks, seconds):
-    for _ in range(round(seconds * SAMPLE_RATE / microphone.BLOCK_SAMPLES)):
-        next(blocks)
 
 
 def _show_level(block):
