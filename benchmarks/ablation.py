@@ -10,6 +10,7 @@ long one, and the other way round: winners are tried again at length.
 
 import dataclasses
 import hashlib
+import itertools
 import json
 import sys
 import tempfile
@@ -81,11 +82,9 @@ def balance(train, folder, seed):
     rng = np.random.default_rng(seed)
     times = counts.max() / counts[train.y.argmax(axis=1)]
     times = np.floor(times).astype(int) + (rng.random(len(train)) < times % 1)
-    path, first, part = Path(folder) / "balanced.bc", 0, train.inputs[0]
-    with store.ArrayWriter(path, part.shape[1:], part.dtype) as writer:
-        for rows, _ in train.blocks():
-            writer.append(np.repeat(rows, times[first : first + len(rows)], axis=0))
-            first += len(rows)
+    path, part, turns = Path(folder) / "balanced.bc", train.inputs[0], iter(times)
+    blocks = (np.repeat(rows, list(itertools.islice(turns, len(rows))), axis=0) for rows, _ in train.blocks())
+    store.write_array(path, blocks, part.shape[1:], part.dtype)
     array = store.open_array(path)
     return datasets.ClipSet(train.name, [array], np.repeat(train.y, times, axis=0), train.label_order, train.is_log_mel)
 

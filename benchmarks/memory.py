@@ -25,18 +25,18 @@ def repeat(sets, n_rows, folder):
     for name, clip_set in sets.items():
         n_wanted = n_rows if name == "train" else len(clip_set)
         settings = {"dataset": f"{n_rows} rows", "labels": list(clip_set.label_order)}
-        X_path, y_path = folder / f"{name}_X.bc", folder / f"{name}_y.bc"
-        with (
-            store.ArrayWriter(X_path, clip_set.inputs[0].shape[1:], clip_set.inputs[0].dtype, settings) as X_writer,
-            store.ArrayWriter(y_path, clip_set.y.shape[1:], clip_set.y.dtype, settings) as y_writer,
-        ):
-            n_left = n_wanted
-            for X, y in itertools.chain.from_iterable(clip_set.blocks() for _ in itertools.count()):
-                X_writer.append(X[:n_left])
-                y_writer.append(y[:n_left])
-                n_left -= len(X)
-                if n_left <= 0:
-                    break
+        for place, (part, array) in enumerate({"X": clip_set.inputs[0], "y": clip_set.y}.items()):
+            blocks = _first_rows(clip_set, n_wanted, place)
+            store.write_array(folder / f"{name}_{part}.bc", blocks, array.shape[1:], array.dtype, settings)
+
+
+def _first_rows(clip_set, n_rows, place):
+    """Blocks of X (place 0) or y (1), again and again, until there are ``n_rows``."""
+    for block in itertools.chain.from_iterable(clip_set.blocks() for _ in itertools.count()):
+        yield block[place][:n_rows]
+        n_rows -= len(block[place])
+        if n_rows <= 0:
+            return
 
 
 def train(script, store_folder, folder):

@@ -52,9 +52,8 @@ def write_rows(raw, folder):
 
     paths = sorted((raw / "train" / "audio").glob("[a-z]*/*.wav"))[:512]
     rows = np.stack([audio.fit_second(audio.read_wav(path, audio.CLIP_SAMPLES)) for path in paths])
-    with store.ArrayWriter(folder / "rows.bc", (audio.CLIP_SAMPLES,), np.int16) as writer:
-        for start in range(0, ROWS, len(rows)):
-            writer.append(rows[: ROWS - start])
+    blocks = (rows[: ROWS - start] for start in range(0, ROWS, len(rows)))
+    store.write_array(folder / "rows.bc", blocks, (audio.CLIP_SAMPLES,), np.int16)
     return ROWS
 
 

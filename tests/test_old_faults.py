@@ -69,9 +69,7 @@ from utils import datasets, store
 block = np.random.default_rng(0).integers(-3000, 3000, (64, 16000)).astype(np.int16)
 peaks = []
 for n_blocks in (32, 128):
-    with store.ArrayWriter(f"{{n_blocks}}.bc", (16000,), np.int16) as writer:
-        for _ in range(n_blocks):
-            writer.append(block)
+    store.write_array(f"{{n_blocks}}.bc", (block for _ in range(n_blocks)), (16000,), np.int16)
     rows = store.open_array(f"{{n_blocks}}.bc")
     clip_set = datasets.ClipSet("train", [rows], np.zeros((len(rows), 12), np.uint8))
     kinds = {{(X.dtype.name, len(X)) for X, _ in datasets.epoch_batches(clip_set, 64, np.random.default_rng(0))}}

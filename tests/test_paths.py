@@ -407,8 +407,7 @@ def test_a_reader_beside_a_writer_disturbs_nobody(project):
     """The lock decides who tidies up."""
 
     def write(value):
-        with store.ArrayWriter("a.bc", (1,), np.int16) as writer:
-            writer.append(np.full((8, 1), value, np.int16))
+        store.write_array("a.bc", [np.full((8, 1), value, np.int16)], (1,), np.int16)
 
     write(0)
     stop, faults = threading.Event(), []

@@ -16,9 +16,8 @@ from utils.system.cli import CourseError
 
 
 def write(path, rows, names=(), settings=None):
-    with store.ArrayWriter(path, rows.shape[1:], rows.dtype, settings) as writer:
-        for start in range(0, len(rows), 100):
-            writer.append(rows[start : start + 100], names[start : start + 100])
+    blocks = (rows[start : start + 100] for start in range(0, len(rows), 100))
+    store.write_array(path, blocks, rows.shape[1:], rows.dtype, settings, names)
     return path
 
 
@@ -76,18 +75,18 @@ def test_an_array_of_pickled_objects_is_not_opened(tmp_path):
 
 def test_a_failed_or_killed_writer_leaves_the_old_array(tmp_path, rows):
     write(tmp_path / "a.bc", rows)
-    with (
-        pytest.raises(ValueError, match="takes rows of int16"),
-        store.ArrayWriter(tmp_path / "a.bc", (1000,), np.int16) as writer,
-    ):
-        writer.append(rows.astype(float))
+    with pytest.raises(ValueError, match="takes rows of int16"):
+        store.write_array(tmp_path / "a.bc", [rows.astype(float)], (1000,), np.int16)
     code = f"""
 import numpy as np
 from utils import store
-with store.ArrayWriter(r'{tmp_path / "a.bc"}', (1000,), np.int16) as writer:
+
+def blocks():
     print("started", flush=True)
     while True:
-        writer.append(np.zeros((100, 1000), np.int16))
+        yield np.zeros((100, 1000), np.int16)
+
+store.write_array(r'{tmp_path / "a.bc"}', blocks(), (1000,), np.int16)
 """
     process = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
     process.stdout.readline()

@@ -10,7 +10,6 @@ import numpy as np
 
 from utils import audio, corpus, features, negatives, store
 from utils.labels import LABELS, SILENCE, from_one_hot, one_hot
-from utils.system import cli
 from utils.system.cli import CourseError
 from utils.system.quiet import tf
 
@@ -222,14 +221,13 @@ def write_random_store(folder, n_clips, seed, label_order=LABELS):
         n_rows = n_clips if name == "train" else max(1, n_clips // 8)
         labels = [label_order[i] for i in rng.integers(0, len(label_order), n_rows)]
         names = [f"{label}/{i:08x}_nohash_0.wav" for i, label in enumerate(labels)]
-        with store.ArrayWriter(Path(folder) / f"{name}_y.bc", (len(label_order),), np.uint8, settings) as writer:
-            writer.append(one_hot(labels, label_order), names)
-        starts = cli.progress(range(0, n_rows, store.CHUNK_ROWS), desc=f"generating {name}", unit="chunk")
-        with store.ArrayWriter(Path(folder) / f"{name}_X.bc", (audio.CLIP_SAMPLES,), np.int16, settings) as writer:
-            for start in starts:
-                block = names[start : start + store.CHUNK_ROWS]
-                rows = rng.normal(0, 3000, (len(block), audio.CLIP_SAMPLES)) / audio.FULL_SCALE
-                writer.append(audio.to_counts(rows), block)
+        y_path, X_path = (Path(folder) / f"{name}_{part}.bc" for part in "yX")
+        y = one_hot(labels, label_order)
+        store.write_array(y_path, [y], y.shape[1:], y.dtype, settings, names, "generating")
+        sizes = (min(store.CHUNK_ROWS, n_rows - start) for start in range(0, n_rows, store.CHUNK_ROWS))
+        waveforms = (rng.normal(0, 3000, (size, audio.CLIP_SAMPLES)) / audio.FULL_SCALE for size in sizes)
+        X = map(audio.to_counts, waveforms)
+        store.write_array(X_path, X, (audio.CLIP_SAMPLES,), np.int16, settings, names, "generating")
 
 
 def log_mel_set(clip_set, folder):

@@ -265,15 +265,8 @@ def persist(inputs, path, name):
         if store.is_done(path, settings):
             return False
         names = [file for part in inputs for file in part.names] if all(part.names for part in inputs) else []
-        n_clips, start = sum(len(part) for part in inputs), 0  # a bar that is not shown does not count
-        with (
-            store.ArrayWriter(path, FEATURES[name].shape, np.float32, settings) as writer,
-            cli.progress(total=n_clips, desc=f"computing {Path(path).name}", unit="clip") as bar,
-        ):
-            for rows in _compute_blocks(inputs, name):
-                writer.append(rows, names[start : start + len(rows)])
-                start += len(rows)
-                bar.update(len(rows))
+        blocks = _compute_blocks(inputs, name)
+        store.write_array(path, blocks, FEATURES[name].shape, np.float32, settings, names, "computing")
     return True
 
 

@@ -12,7 +12,7 @@ from utils.audio import CLIP_SAMPLES, SAMPLE_RATE
 from utils.labels import SILENCE, UNKNOWN
 from utils.nets.frames import N_FRAMES, N_MELS
 from utils.stream import find_word
-from utils.system import cli, files, noises
+from utils.system import files, noises
 from utils.system.noises import colour, in_noise, loudness, unit
 
 SHARES = {SILENCE: 0.55, UNKNOWN: 0.45}
@@ -228,14 +228,9 @@ def _write(clips, n_clips, path, settings):
     blocks = [range(first, min(first + BLOCK, n_clips)) for first in range(0, n_clips, BLOCK)]
     names = [f"{label}/made_{kind.replace(' ', '_')}_{i}.wav" for i, (label, kind) in enumerate(kinds)]
     n_jobs = joblib.cpu_count() if len(blocks) > WORTH_BLOCKS else 1
-    with (
-        store.ArrayWriter(path, shape, dtype, settings) as writer,
-        joblib.Parallel(n_jobs, return_as="generator") as parallel,
-    ):
+    with joblib.Parallel(n_jobs, return_as="generator") as parallel:
         made = parallel(joblib.delayed(_make_block)(clips, kinds, block, as_log_mel) for block in blocks)
-        bar = cli.progress(made, total=len(blocks), desc=f"making {path.name}", unit="clip", unit_scale=BLOCK)
-        for rows, block in zip(bar, blocks):
-            writer.append(rows, names[block.start : block.stop])
+        store.write_array(path, made, shape, dtype, settings, names, "making")
 
 
 def _make_block(clips, kinds, block, as_log_mel):

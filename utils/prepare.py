@@ -86,17 +86,11 @@ def _write(group, name, folder, settings):
     rng = np.random.default_rng([splits.SEED, corpus.SETS.index(name)])
     group = [group[i] for i in rng.permutation(len(group))]
     names = [f"{clip.label}/{clip.path.name}" for clip in group]
-    with store.ArrayWriter(folder / f"{name}_y.bc", (len(labels),), np.uint8, settings) as writer:
-        writer.append(one_hot([clip.label for clip in group], labels), names)
-    with (
-        store.ArrayWriter(folder / f"{name}_X.bc", (audio.CLIP_SAMPLES,), np.int16, settings) as writer,
-        cli.progress(total=len(group), desc=f"storing {name}_X.bc", unit="clip") as bar,
-    ):
-        for start in range(0, len(group), BATCH_CLIPS):
-            batch = group[start : start + BATCH_CLIPS]
-            rows = np.stack([_read(clip.path) for clip in batch])
-            writer.append(rows, names[start : start + BATCH_CLIPS])
-            bar.update(len(batch))
+    y = one_hot([clip.label for clip in group], labels)
+    store.write_array(folder / f"{name}_y.bc", [y], (len(labels),), np.uint8, settings, names, "storing")
+    starts = range(0, len(group), BATCH_CLIPS)
+    X = (np.stack([_read(clip.path) for clip in group[start : start + BATCH_CLIPS]]) for start in starts)
+    store.write_array(folder / f"{name}_X.bc", X, (audio.CLIP_SAMPLES,), np.int16, settings, names, "storing")
     return len(group)
 
 

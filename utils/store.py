@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from utils.system import files
+from utils.system import cli, files
 from utils.system.cli import CourseError
 
 CHUNK_ROWS = 64
@@ -31,68 +31,54 @@ class StoreError(CourseError):
     """An array on disk that is missing, unfinished or altered."""
 
 
-class ArrayWriter:
-    """Writes an array row by row in flat memory; it appears under its name when the block ends well.
+def write_array(path, blocks, row_shape, dtype, settings=None, names=(), doing="writing"):
+    """Write an array in flat memory; it appears under its name when all is written, in the place of what stood there.
 
-    >>> with ArrayWriter("train_X.bc", (16000,), np.int16) as writer:
-    ...     writer.append(rows, names)
-
-    What stood there is replaced then. ``settings`` (dict) tell how the rows were made: :func:`is_done` compares them.
+    Parameters
+    ----------
+    path : str or Path
+    blocks : iterable of arrays
+        The rows, some at a time.
+    row_shape : tuple of int
+    dtype : numpy dtype
+    settings : dict
+        How the rows were made: :func:`is_done` compares them.
+    names : list of str
+        One for each row, or none at all.
+    doing : str
+        What the progress bar says.
     """
+    import bcolz  # slow to import, with pandas
 
-    def __init__(self, path, row_shape, dtype, settings=None):
-        self.path, self._settings, self._names = Path(path), settings or {}, []
-        self._row_shape, self._dtype = tuple(row_shape), np.dtype(dtype)
-
-    def __enter__(self):
-        self._block = self._write()
-        return self._block.__enter__()
-
-    def __exit__(self, *failure):
-        return self._block.__exit__(*failure)
-
-    @contextlib.contextmanager
-    def _write(self):
-        import bcolz  # slow to import, with pandas
-
-        if self._dtype.kind == "f":  # features would be only a fifth smaller, and take seven times as long to read
-            compression = bcolz.cparams(clevel=0)
-        else:
-            # 1.6 times smaller than raw int16 speech. Level 3 would save 2 % more and read back up to a fifth faster,
-            # but writes at two thirds of the speed.
-            compression = bcolz.cparams(cname="zstd", clevel=1, shuffle=bcolz.BITSHUFFLE)
-        with contextlib.ExitStack() as stack:
-            # Threads write the blocks of a chunk in the order in which they end: one gives the same bytes each time.
-            stack.callback(bcolz.set_nthreads, bcolz.set_nthreads(1))
-            folder = stack.enter_context(files.new_folder(self.path, KIND))
-            self._array = bcolz.carray(
-                np.empty((0, *self._row_shape), self._dtype),
-                rootdir=str(folder),
-                mode="w",
-                chunklen=CHUNK_ROWS,
-                cparams=compression,
-            )
-            yield self
-            self._array.flush()
-            manifest = {
-                "shape": list(self._array.shape),
-                "dtype": self._dtype.name,
-                "chunk_rows": CHUNK_ROWS,
-                "settings": self._settings,
-                "chunks": [_hash_file(path) for path in _chunk_files(folder, len(self._array), CHUNK_ROWS)],
-                "names": self._names,
-            }
-            files.write_json(folder / "manifest.json", manifest)
-
-    def append(self, rows, names=()):
-        """Add rows, with a name each (or none at all)."""
-        rows = np.asarray(rows)
-        if rows.dtype != self._dtype or rows.shape[1:] != self._row_shape:
-            raise ValueError(
-                f"{self.path.name} takes rows of {self._dtype} {self._row_shape}, got {rows.dtype} {rows.shape[1:]}"
-            )
-        self._array.append(rows)
-        self._names.extend(names)
+    path, dtype = Path(path), np.dtype(dtype)
+    if dtype.kind == "f":  # features would be only a fifth smaller, and take seven times as long to read
+        compression = bcolz.cparams(clevel=0)
+    else:
+        # 1.6 times smaller than raw int16 speech. Level 3 would save 2 % more and read back up to a fifth faster,
+        # but writes at two thirds of the speed.
+        compression = bcolz.cparams(cname="zstd", clevel=1, shuffle=bcolz.BITSHUFFLE)
+    with contextlib.ExitStack() as stack:
+        # Threads write the blocks of a chunk in the order in which they end: one gives the same bytes each time.
+        stack.callback(bcolz.set_nthreads, bcolz.set_nthreads(1))
+        folder = stack.enter_context(files.new_folder(path, KIND))
+        empty = np.empty((0, *row_shape), dtype)
+        array = bcolz.carray(empty, rootdir=str(folder), mode="w", chunklen=CHUNK_ROWS, cparams=compression)
+        bar = stack.enter_context(cli.progress(total=len(names) or None, desc=f"{doing} {path.name}", unit="clip"))
+        for rows in blocks:
+            if rows.dtype != dtype or rows.shape[1:] != empty.shape[1:]:
+                raise ValueError(f"{path.name} takes rows of {dtype} {row_shape}, got {rows.dtype} {rows.shape[1:]}")
+            array.append(rows)
+            bar.update(len(rows))
+        array.flush()
+        manifest = {
+            "shape": list(array.shape),
+            "dtype": dtype.name,
+            "chunk_rows": CHUNK_ROWS,
+            "settings": settings or {},
+            "chunks": [_hash_file(path) for path in _chunk_files(folder, len(array), CHUNK_ROWS)],
+            "names": list(names),
+        }
+        files.write_json(folder / "manifest.json", manifest)
 
 
 def _chunk_files(folder, n_rows, chunk_rows):
@@ -187,7 +173,7 @@ def _shorten(state):
 
 
 def open_array(path):
-    """Open an array that :class:`ArrayWriter` finished, or one that the original course published.
+    """Open an array that :func:`write_array` finished, or one that the original course published.
 
     The latter has no manifest: float64 rows without names.
 
