@@ -24,6 +24,19 @@ def test_same_seed_same_bytes_on_any_number_of_processors(voices_raw, tmp_path, 
     assert tree(tmp_path / "raw") == tree(voices_raw)
 
 
+def test_what_was_spoken_before_in_this_process_changes_no_byte(tmp_path):
+    first, other, again = (
+        voices.make_examples(tmp_path / name, words)
+        for name, words in (
+            ("first", ("stop", "left")),
+            ("other", ("yes", "no", "marvin")),
+            ("again", ("stop", "left")),
+        )
+    )
+    assert len(other) == 3
+    assert [path.read_bytes() for path in first] == [path.read_bytes() for path in again]
+
+
 def test_layout_and_lists(voices_raw):
     clips = list((voices_raw / "train" / "audio").glob("[a-z]*/*.wav"))
     assert len(clips) == 300

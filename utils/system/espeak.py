@@ -34,7 +34,7 @@ VARIANTS = (
     *("rob", "robert", "sandro", "shelby", "steph", "travis", "victor", "zac"),
 )
 # The library keeps state from one word to the next, so a block of speakers is always
-# spoken by a fresh process: the bytes do not depend on how many processes there are.
+# spoken by a library of its own: the bytes do not depend on how many processes there are.
 BLOCK = 13
 
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
@@ -49,13 +49,16 @@ class Speech:
     def __init__(self):
         import espeakng_loader  # only the processes that speak load it
 
-        self._scratch = tempfile.TemporaryDirectory()
+        # Windows lets nobody remove a library that is loaded.
+        self._scratch = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
         # On Windows the library opens files by names in the system's code page.
         encoding = "mbcs" if sys.platform == "win32" else "utf-8"
         data = espeakng_loader.get_data_path()
         if len(data.encode(encoding)) > MAX_DATA_PATH:
             data = shutil.copytree(data, f"{self._scratch.name}/data")
-        self._library = ctypes.CDLL(espeakng_loader.get_library_path())
+        # A copy of its own is loaded anew: the library keeps state, from what was spoken before in this process, too.
+        library = shutil.copy(espeakng_loader.get_library_path(), self._scratch.name)
+        self._library = ctypes.CDLL(library)
         self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(encoding), _RETURN_ERRORS)
         if self.sample_rate <= 0:
             raise CourseError("eSpeak NG does not start: reinstall it (pip install -r req.txt)")
