@@ -13,6 +13,7 @@ says it.
 """
 
 import contextlib
+import functools
 import json
 import sys
 import time
@@ -139,9 +140,15 @@ def tell_apart_google(places, owners, tests):
     return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000)).fit(places, owners).predict(tests)
 
 
+@functools.cache
+def open_library():
+    """One library for all that is spoken here."""
+    return espeak.Speech()
+
+
 def speak_words(n_voices):
     """The ten words by so many built-in voices: int16 clips (10 * n_voices, 16000), word by word."""
-    rng, speech, speakers = np.random.default_rng(SEED), espeak.Speech(), espeak.draw_speakers(FIRST_VOICE + n_voices)
+    rng, speech, speakers = np.random.default_rng(SEED), open_library(), espeak.draw_speakers(FIRST_VOICE + n_voices)
     return np.concatenate(
         [say(speech, word, speaker, 1, rng) for word in HELD_OUT for speaker in speakers[FIRST_VOICE:]]
     )
@@ -284,7 +291,7 @@ def say(speech, word, speaker, n_takes, rng):
 
 def find_voices(rng):
     """Words by built-in voices, each by one: (word, clips) each."""
-    speech, speakers = espeak.Speech(), espeak.draw_speakers(FIRST_VOICE + VOICES)[FIRST_VOICE:]
+    speech, speakers = open_library(), espeak.draw_speakers(FIRST_VOICE + VOICES)[FIRST_VOICE:]
     for word, speaker in zip(VOICE_WORDS, speakers):
         yield word, say(speech, word, speaker, AS_PEOPLE_DO + SAID, rng)
 
@@ -363,7 +370,7 @@ def main(arguments=None):
         show(row)
     talk, quiet.TALK_MINUTES, quiet.NOISE_MINUTES = recordings.clips[others], TALK_MINUTES, NOISE_MINUTES
     sounds = {"other words, laid closely": quiet.lay_words(talk, rng)[: TALK_MINUTES * 60 * SAMPLE_RATE]}
-    sounds["sentences by voices"] = quiet.speak(quiet.SENTENCES, TALK_MINUTES, rng)
+    sounds["sentences by voices"] = quiet.speak(quiet.SENTENCES, TALK_MINUTES, rng, open_library())
     made, _ = negatives.make_all(SILENCE, NOISE_MINUTES * 60, talk, SEED + 1)
     sounds["made noises"] = quiet.lay_noises(made, rng)
     if options.noises:

@@ -231,11 +231,11 @@ def follow_words(clips, labels, others, pause_s, rng):
     return join(pieces, rng), words
 
 
-def speak(text, minutes, rng):
-    """Sentences by the built-in voices, a few by each: int16 at 16 kHz."""
+def speak(text, minutes, rng, speech):
+    """Sentences by the built-in voices, a few by each: int16 at 16 kHz. ``speech`` is an :class:`espeak.Speech`."""
     import soxr
 
-    lines, speech, pieces, n_samples = text.strip().splitlines(), espeak.Speech(), [], 0
+    lines, pieces, n_samples = text.strip().splitlines(), [], 0
     speakers = itertools.cycle(espeak.draw_speakers(FIRST_SPEAKER + 60)[FIRST_SPEAKER:])
     while n_samples < minutes * 60 * SAMPLE_RATE:
         speaker = next(speakers)
@@ -319,10 +319,11 @@ def main(arguments=None):
         show(share("a word it was not taught", material, call(model, sounds), kinds))
 
     # Hours.
+    library = espeak.Speech()
     talk = {
         "other words, laid closely": lay_words(others, rng),
-        "sentences by voices": speak(SENTENCES, TALK_MINUTES, rng),
-        "sentences with commands in them": speak(HOMOPHONES, TALK_MINUTES / 6, rng),
+        "sentences by voices": speak(SENTENCES, TALK_MINUTES, rng, library),
+        "sentences with commands in them": speak(HOMOPHONES, TALK_MINUTES / 6, rng, library),
     }
     rows = {}
     for row, sounds in (
