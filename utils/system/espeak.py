@@ -34,7 +34,7 @@ VARIANTS = (
     *("rob", "robert", "sandro", "shelby", "steph", "travis", "victor", "zac"),
 )
 # The library keeps state from one word to the next, so a block of speakers is always
-# spoken by a library of its own: the bytes do not depend on how many processes there are.
+# spoken by a fresh process: the bytes do not depend on how many processes there are.
 BLOCK = 13
 
 _RATE, _VOLUME, _PITCH, _RANGE = 1, 2, 3, 4  # espeak_PARAMETER
@@ -56,7 +56,8 @@ class Speech:
         data = espeakng_loader.get_data_path()
         if len(data.encode(encoding)) > MAX_DATA_PATH:
             data = shutil.copytree(data, f"{self._scratch.name}/data")
-        # A copy of its own is loaded anew: the library keeps state, from what was spoken before in this process, too.
+        # A copy of its own is loaded anew, as the library keeps state of what was spoken before in this process, too.
+        # That is enough for most voices; what one of a hundred says still hangs on what the process did before.
         library = shutil.copy(espeakng_loader.get_library_path(), self._scratch.name)
         self._library = ctypes.CDLL(library)
         self.sample_rate = self._library.espeak_Initialize(_SYNCHRONOUS, 0, data.encode(encoding), _RETURN_ERRORS)
