@@ -10,6 +10,7 @@ import sys
 import numpy as np
 import pytest
 
+from benchmarks import small
 from utils import features, stream, trained
 from utils.labels import LABELS
 from utils.nets import architectures, live, micro, microcontroller
@@ -66,7 +67,7 @@ def test_the_network_gives_the_bytes_of_litert_and_is_all_in_eight_bits(folder):
 
 
 def test_the_c_compiles_and_the_golden_pairs_come_out(folder, tmp_path):
-    assert micro.check_host(folder, tmp_path / "host") == "all 16 golden pairs come out"
+    assert small.check_host(folder, tmp_path / "host") == "all 16 golden pairs come out"
 
 
 def test_a_wrong_golden_pair_is_told(folder, tmp_path):
@@ -76,7 +77,7 @@ def test_a_wrong_golden_pair_is_told(folder, tmp_path):
     wrong_golden = re.sub(r"(golden_outputs.*\n    \{)-?\d+", r"\g<1>127", golden)
     (wrong / "golden.h").write_text(wrong_golden, "utf-8")
     with pytest.raises(cli.CourseError, match="golden pair 0 differs"):
-        micro.check_host(wrong, tmp_path / "host")
+        small.check_host(wrong, tmp_path / "host")
 
 
 def test_words_are_heard_by_the_same_rule_in_c(folder, tmp_path):

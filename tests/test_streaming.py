@@ -12,7 +12,7 @@ from utils import models, recogniser, stream, trained
 from utils.labels import LABELS
 from utils.nets import architectures, live, small, streaming
 from utils.system import cli
-from utils.system.quiet import keras
+from utils.system.quiet import keras, tf
 
 NETWORKS = [  # model, frames of a long sound that are strided as those of a second, frames of sound for one in the end
     ("tc_resnet8", 250, 8),
@@ -51,7 +51,8 @@ def frame_logits(network, log_mel):
 
 
 def hear(form, log_mel):
-    form.begin()
+    for state in form.states:
+        state.assign(tf.zeros_like(state))
     starts = range(0, log_mel.shape[1] - form.n_frames + 1, form.n_frames)
     return np.stack([np.array(form.model(log_mel[:, at : at + form.n_frames])) for at in starts], axis=1)
 

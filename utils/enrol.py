@@ -189,14 +189,12 @@ class Teacher:
         return self.embedding(taught.make_copies(cut(audio.read_wav(path))))
 
     def _describe(self, places, others):
-        centres = {
-            word: np.mean([found.mean(axis=0) for found in recordings], axis=0) for word, recordings in places.items()
-        }
         points = {word: np.array([found.mean(axis=0) for found in recordings]) for word, recordings in places.items()}
         for command in self.commands:
             of = self.embedding.negatives[[said == command for said in self.embedding.said]]
             if len(of):
-                centres[command], points[command] = of.mean(axis=0), of
+                points[command] = of
+        centres = {word: found.mean(axis=0) for word, found in points.items()}
         table = {}
         for word, recordings in places.items():
             heard, n_tried = 0, min(len(recordings), MOST_LEFT_OUT) if len(recordings) > 1 else 0

@@ -64,20 +64,11 @@ class Decoder:
         self._last_sure, self._said = 0, None  # step, and the word that has stayed sure since it was heard
         self.probabilities = np.zeros(len(labels), np.float32)
 
-    def smooth(self, rows):
-        """The next probabilities (n, n_labels), each averaged with those before it."""
-        return _average(self._remember(rows), self._n_smoothed, len(rows))
-
-    def _remember(self, rows):
-        """The last rows of before, then these."""
-        whole = np.concatenate([self._recent, rows])
-        self._recent = whole[len(rows) :]
-        return whole
-
     def decode(self, rows):
         """Words heard in the next steps, probabilities (n, n_labels): a list of Detection."""
         n_steps = len(rows)
-        each = self._remember(rows)
+        each = np.concatenate([self._recent, rows])
+        self._recent = each[n_steps:]
         smoothed = _average(each, self._n_smoothed, n_steps)
         doubt = _average(each[:, self._unknown].sum(axis=1), self._n_veto, n_steps)
         self.probabilities = smoothed[-1]
@@ -154,7 +145,9 @@ class Stream:
         for start in range(0, len(samples), MOST_SAMPLES):
             whole = np.concatenate([self._samples, samples[start : start + MOST_SAMPLES]])
             if self._live:
-                rows = self._live(self._whole_steps(whole))
+                n_whole = len(whole) - len(whole) % self._recogniser.model.step_samples
+                self._samples = whole[n_whole:]
+                rows = self._live(whole[:n_whole])
                 if len(rows):
                     yield rows
                 continue
@@ -162,12 +155,6 @@ class Stream:
             windows = self._spectrograms(whole) if from_log_mel else self._seconds(whole)
             if len(windows):
                 yield (from_log_mel or self._recogniser)(windows)
-
-    def _whole_steps(self, samples):
-        """Samples of steps of a network that keeps state."""
-        n_samples = len(samples) - len(samples) % self._recogniser.model.step_samples
-        self._samples = samples[n_samples:]
-        return samples[:n_samples]
 
     def _seconds(self, samples):
         """Waveforms (n_steps, 16000) that have become whole."""

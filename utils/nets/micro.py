@@ -1,6 +1,4 @@
-"""Networks in tflite-micro, TensorFlow's runtime for microcontrollers: front end, state, memory, and a check of C."""
-
-import subprocess
+"""Networks in tflite-micro, TensorFlow's runtime for microcontrollers: front end, state, memory."""
 
 import numpy as np
 
@@ -68,7 +66,7 @@ class MicroSession:
     """
 
     def __init__(self, content, arena=MOST_ARENA):
-        runtime = _import_runtime()
+        runtime = import_runtime()
         with hold_back_notes():
             self._interpreter = runtime.Interpreter.from_bytes(content, arena_size=arena)
         self.layout = Layout(content)
@@ -90,7 +88,8 @@ class MicroSession:
         return outputs[self.layout.output]
 
 
-def _import_runtime():
+def import_runtime():
+    """tflite-micro's Python module."""
     try:
         from tflite_micro.python.tflite_micro import runtime
     except ModuleNotFoundError as error:
@@ -154,7 +153,7 @@ def find_operations(*contents):
 
 def least_arena(content):
     """Bytes of memory that a file needs in tflite-micro: on this computer, whose pointers are twice as wide."""
-    runtime, low, high = _import_runtime(), 0, MOST_ARENA
+    runtime, low, high = import_runtime(), 0, MOST_ARENA
     with hold_back_notes():
         while high - low > ARENA_STEP:
             middle = (low + high) // 2 // ARENA_STEP * ARENA_STEP
@@ -172,35 +171,3 @@ def make_front_end():
     module.hear = tf.function(lambda samples: {"log_mel": front_end(samples)})
     module.concrete = module.hear.get_concrete_function(tf.TensorSpec((1, FRAME_LENGTH), tf.float32, name="samples"))
     return small.to_float(module)
-
-
-def check_host(folder, binary):
-    """Compile the C parts and run the host program, whose network tflite-micro runs: what it says on its error stream.
-
-    Raises
-    ------
-    CourseError
-        If it does not compile, or another than a golden output comes out.
-    """
-    sources = [folder / name for name in ("host.c", "command.c", "model.c")]
-    command = ["gcc", "-std=c11", "-O2", "-Wall", "-Wextra", "-Werror", *map(str, sources), "-lm", "-o", str(binary)]
-    compiled = subprocess.run(command, capture_output=True, text=True, check=False)
-    if compiled.returncode:
-        raise CourseError(f"{folder}: its C does not compile: {compiled.stderr.splitlines()[0]}")
-    pipe = subprocess.PIPE
-    with subprocess.Popen([str(binary)], stdin=pipe, stdout=pipe, stderr=pipe) as host:
-        content = host.stdout.read((folder / "network.tflite").stat().st_size)
-        runtime, layout = _import_runtime(), Layout(content)
-        with hold_back_notes():
-            interpreter = runtime.Interpreter.from_bytes(content, arena_size=MOST_ARENA)
-        while len(sent := host.stdout.read(sum(layout.input_bytes))) == sum(layout.input_bytes):
-            values = np.split(np.frombuffer(sent, np.int8), np.cumsum(layout.input_bytes)[:-1])
-            for place, value in enumerate(values):
-                interpreter.set_input(value.reshape(interpreter.get_input_details(place)["shape"]), place)
-            interpreter.invoke()
-            host.stdin.write(b"".join(interpreter.get_output(i).tobytes() for i in range(len(layout.output_bytes))))
-            host.stdin.flush()
-        said = host.stderr.read().decode().strip()
-    if host.returncode:
-        raise CourseError(f"{folder}: {said}")
-    return said

@@ -78,11 +78,6 @@ class Streaming(NamedTuple):
         """The variables that are kept from one step to the next."""
         return [layer.state for layer in self.model.layers if isinstance(layer, RingBuffer)]
 
-    def begin(self):
-        """Forget what was heard."""
-        for state in self.states:
-            state.assign(ops.zeros_like(state))
-
     def make_step(self):
         """Function from log-mel frames and states to logits and next states, which changes no variable.
 

@@ -121,22 +121,17 @@ def fit(places, owners, weights, n_words, strength=STRENGTH):
     scaled = strength * np.asarray(weights)[:, None]
     vector = np.ones(inputs.shape[1])
     with threadpool_limits(1, "blas"):  # products so small only wait for threads
-        return _descend(inputs, truth, scaled, vector)
-
-
-def _descend(inputs, truth, scaled, vector):
-    """The weights, by steps of one length."""
-    for _ in range(20):  # the largest eigenvalue: how long a step may be
-        vector = inputs.T @ (scaled[:, 0] * (inputs @ vector))
-        largest = np.linalg.norm(vector)
-        vector /= largest
-    bend = 1 + largest / 2
-    momentum = (np.sqrt(bend) - 1) / (np.sqrt(bend) + 1)
-    found = ahead = np.zeros((inputs.shape[1], truth.shape[1]))
-    for _ in range(STEPS):
-        slope = ahead + inputs.T @ (scaled * (softmax(inputs @ ahead) - truth))
-        step = ahead - slope / bend
-        found, ahead = step, step + momentum * (step - found)
+        for _ in range(20):  # the largest eigenvalue: how long a step may be
+            vector = inputs.T @ (scaled[:, 0] * (inputs @ vector))
+            largest = np.linalg.norm(vector)
+            vector /= largest
+        bend = 1 + largest / 2
+        momentum = (np.sqrt(bend) - 1) / (np.sqrt(bend) + 1)
+        found = ahead = np.zeros((inputs.shape[1], truth.shape[1]))
+        for _ in range(STEPS):
+            slope = ahead + inputs.T @ (scaled * (softmax(inputs @ ahead) - truth))
+            step = ahead - slope / bend
+            found, ahead = step, step + momentum * (step - found)
     return found
 
 
