@@ -1,6 +1,6 @@
 """Make pretrained/ of a run: its weights in 16 bits, labels, settings, scores, and a model card.
 
-python train_keras.py --recipe best --model resnet10_s --epochs 150 --logrun small
+python train_keras.py --recipe best --model resnet10_s --epochs 150 --seed 2 --logrun small
 python .ci/make_pretrained.py runs/small --noises noises.zip
 """
 
@@ -57,7 +57,7 @@ def main(arguments=None):
         cv = datasets.open_store(DATA)["cv"]
         said = [training.predict_all(recogniser.load(path), cv).argmax(axis=1) for path in (run, folder)]
         config = files.read_json(run / "config.json")
-        flags = " ".join(f"--{name} {config[name]}" for name in ("recipe", "model", "epochs"))
+        flags = " ".join(f"--{name} {config[name]}" for name in ("recipe", "model", "epochs", "seed"))
         how = HOW.format(
             flags=f"{flags} --logrun {run.name}",
             logrun=run.name,

@@ -34,7 +34,7 @@ from utils.system import cli, espeak
 
 SEED = 1 + negatives.SEED
 MADE_CLIPS = 1000  # of each label
-NOISE_MINUTES = 12
+NOISE_MINUTES = 60  # of each kind
 TALK_MINUTES = 30  # of each kind
 GAP_S = (0.0, 0.15)  # between words that are laid closely
 PAUSE_S = (0.1, 0.6)  # between sentences
@@ -325,11 +325,9 @@ def main(arguments=None):
         "sentences by voices": speak(SENTENCES, TALK_MINUTES, rng, library),
         "sentences with commands in them": speak(HOMOPHONES, TALK_MINUTES / 6, rng, library),
     }
+    noise = {name: lay_noises(found, np.random.default_rng(SEED)) for name, (found, _) in noises.items()}
     rows = {}
-    for row, sounds in (
-        ("hours of talk", talk),
-        ("hours of noise", {name: lay_noises(found, rng) for name, (found, _) in noises.items()}),
-    ):
+    for row, sounds in (("hours of talk", talk), ("hours of noise", noise)):
         for material, samples in sounds.items():
             rows[row, material] = listen(model, samples), len(samples) / SAMPLE_RATE
             detections = stream.make_decoder(model).decode(rows[row, material][0])

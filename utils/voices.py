@@ -25,7 +25,7 @@ from utils.system.espeak import NAME, PEAK, SEED, draw_speakers, speak, speak_bl
 SPEAKERS = 100  # in train/audio, each says all thirty words once
 TEST_SPEAKERS = 30  # further ones, in test/audio
 TEST_CLIPS = 300
-EXAMPLE_SPEAKER = 318  # beyond the others; chosen because the network in pretrained/ surely understands every example
+EXAMPLE_SPEAKER = 831  # beyond the others; chosen because the network in pretrained/ surely understands every example
 NOISE_SECONDS = 64
 WORDS_SPEAKERS, WORDS_EPOCHS = 300, 40  # of words that are typed
 
