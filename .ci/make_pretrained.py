@@ -20,8 +20,9 @@ from utils.system import cli, files
 
 HOW = """
 **Made by** `python train_keras.py {flags}`, then
-`python .ci/make_pretrained.py runs/{logrun}`, on the recordings above. Weights are kept in 16 bits: with them the
-network answers {same:.2%} of the validation clips as before. `predict.py` and `app.py` take it where there is no run.
+`python .ci/make_pretrained.py runs/{logrun} --noises noises.zip`, on the recordings above. Weights are kept in
+16 bits: with them the network answers {same:.2%} of the validation clips as before. `predict.py` and `app.py` take it
+where there is no run.
 `model_float.tflite` is the same network for browsers, front end included: the page runs it (`python app.py`).
 `embedding.tflite` and `embedding.npz` are for words that are taught (`python -m utils.enrol`): the convolutions are
 Google's speech embedding, Apache License 2.0 (Lin et al. 2020, arXiv:2002.01322); the rest is made by

@@ -35,8 +35,8 @@ class Rule:
     veto_s: float = 1.8
 
 
-# Of networks that keep state, whose answers are running means already. Chosen on validation with that in pretrained/
-# (steps of 160 ms): at most ten false alarms an hour in noise, none in talk (benchmarks/README).
+# Of networks that keep state, whose answers are running means already. Chosen on validation with a resnet10_s
+# (steps of 160 ms), and the best for that in pretrained/ on twelve minutes of each noise (benchmarks/README).
 STATEFUL = Rule(threshold=0.42, smoothing_s=0.4)
 
 
