@@ -7,6 +7,7 @@ import random
 import shutil
 import stat
 import struct
+import sys
 import tarfile
 import tracemalloc
 import zipfile
@@ -498,6 +499,19 @@ def test_a_disk_that_fills_up_is_not_a_damaged_archive(tmp_path, monkeypatch, su
     monkeypatch.setattr(archives._NewFile, "write", fail)
     with pytest.raises(OSError, match="No space left"):
         archives.extract(tmp_path / f"box{suffix}", tmp_path / "out")
+
+
+def test_a_library_that_is_missing_removes_no_download(tmp_path, monkeypatch):
+    """As a damaged archive would be, so that it is downloaded again."""
+    monkeypatch.setitem(sys.modules, "py7zr", None)
+    with (
+        pytest.raises(ModuleNotFoundError, match="py7zr"),
+        sources._download_folder(tmp_path / "raw", "kaggle") as folder,
+    ):
+        folder.mkdir()
+        write(folder / "box.7z", [(GOOD, b"fine")])
+        archives.extract(folder / "box.7z", tmp_path / "out")
+    assert (folder / "box.7z").exists()
 
 
 @pytest.mark.parametrize(

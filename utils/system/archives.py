@@ -68,7 +68,7 @@ def extract(archive, target):
             _extract_7z(archive, target)
         else:
             _extract_streams(archive, target, _walk_zip if suffix == ".zip" else _walk_tar)
-    except CourseError:
+    except (CourseError, ModuleNotFoundError):  # a library that is not installed says nothing of the archive
         raise
     except (FileExistsError, NotADirectoryError, IsADirectoryError) as error:
         name = os.path.relpath(error.filename, target)
