@@ -120,7 +120,7 @@ async function load(choice) {
   const hadFocus = document.activeElement === $("model");
   $("model").disabled = $("threshold").disabled = true; // a rule is that of the network which is there
   pending++;
-  await stop();
+  await halt("Stopped.");
   const option = [...$("model").options].find(({ value }) => value === choice);
   const { folder } = option.dataset;
   const isStream = choice !== folder;
@@ -209,8 +209,7 @@ function showThreshold() {
 // Listening
 
 async function toggle() {
-  if (mode === "teach" && (source || teach.word)) return teach.end("Stopped.");
-  if (source) return stop();
+  if (source || teach.word) return halt("Stopped.");
   if (mode === "teach") return teach.begin($("teach_word").value);
   if (isStale) await learnAnew();
   return open();
@@ -227,7 +226,7 @@ async function open() {
   let opened, fault;
   try {
     opened = await microphone.open(async (reason) => {
-      await stop();
+      await halt("");
       complain(reason);
     });
     if (mine === turn) {
@@ -284,8 +283,11 @@ async function stop() {
   rest();
 }
 
+// With the microphone ends the recording of a word, which learns what it has.
+const halt = (reason) => (teach.word ? teach.end(reason) : stop());
+
 async function onBroken(reason) {
-  await stop();
+  await halt("");
   complain(`Listening has failed (${reason}): press the button again, or load this page again.`);
 }
 
@@ -707,8 +709,7 @@ function save(content, name) {
 
 async function setMode(next) {
   if (next === mode) return;
-  if (mode === "teach" && teach.word) await teach.end("");
-  await stop();
+  await halt("");
   mode = next;
   $("mode_live").setAttribute("aria-pressed", mode === "live");
   $("mode_word").setAttribute("aria-pressed", mode === "word");

@@ -135,6 +135,12 @@ WORKLET = "delete window.MediaStreamTrackProcessor;"
 WORKLET += "window.AudioContext = class extends AudioContext { constructor() { super({ sampleRate: 48000 }); } };"
 WAYS = {"processor": (RATES[0], ""), "worklet": (RATES[1], WORKLET)}
 
+# What the page asks of the microphone, for tests that unplug it.
+KEEP_STREAM = (
+    "const devices = MediaDevices.prototype, ask = devices.getUserMedia; devices.getUserMedia = async function (w)"
+    "{ window.stream = await ask.call(this, w); return window.stream; };"
+)
+
 
 def check_accessible(page, state):
     """No violation that axe-core finds."""
@@ -274,12 +280,8 @@ def test_a_refused_a_silent_and_an_unplugged_microphone_are_told(url, playwright
         expect(page.get_by_role("alert")).to_contain_text("The microphone was refused")
         assert page.locator("#state").inner_text() == "Ready"
         close(page)
-    keep = (
-        "const devices = MediaDevices.prototype, ask = devices.getUserMedia; devices.getUserMedia = async function (w)"
-    )
-    keep += "{ window.stream = await ask.call(this, w); return window.stream; };"
     with microphone(playwright, tmp_path / "zeros.wav") as browser:
-        page = open_page(browser, url, script=keep)
+        page = open_page(browser, url, script=KEEP_STREAM)
         page.locator("#microphone").click()
         expect(page.get_by_role("alert")).to_contain_text("nothing but zeros")
         assert heard_words(page) == []
@@ -367,6 +369,31 @@ def test_a_microphone_that_is_no_longer_wanted_is_closed(url, spoken, playwright
         page.locator("#microphone").click()
         expect(page.locator("#state")).to_have_text("Ready")
         assert page.evaluate(n_open) == 0
+        close(page)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("end", ["another network", "unplugged"])
+def test_the_recording_of_a_word_ends_with_what_it_needs(end, url, spoken, playwright):
+    with microphone(playwright, spoken[RATES[0]]) as browser:
+        page = open_page(browser, url, script=KEEP_STREAM)
+        page.get_by_role("button", name="Teach").click()
+        page.locator("#teach_word").fill("lights")
+        page.locator("#teach_go").click()
+        expect(page.locator("#state")).to_contain_text("…")
+        expect(page.locator("#teach_go")).to_have_text("Stop")
+        if end == "unplugged":
+            page.evaluate("() => window.stream.getTracks()[0].dispatchEvent(new Event('ended'))")
+            expect(page.get_by_role("alert")).to_contain_text("unplugged")
+        else:
+            page.locator("#model").select_option("music")
+            expect(page.locator("#tiles li").first).to_contain_text("word0")
+        expect(page.locator("#teach_go")).to_have_text("Record")
+        expect(page.locator("#state")).to_have_text("Ready")
+        page.locator("#teach_go").click()  # the same word, once more
+        expect(page.locator("#state")).to_contain_text("…")
+        page.locator("#teach_go").click()
+        expect(page.locator("#state")).to_have_text("Ready")
         close(page)
 
 
