@@ -287,10 +287,10 @@ def test_what_a_script_cannot_do_is_one_line_and_status_2(script, given, line, c
         ("auto", "[]", "TF_CONFIG is not JSON such as"),
     ],
 )
-def test_a_strategy_that_cannot_be_is_one_line_and_status_1(strategy, config, line, capsys, monkeypatch):
+def test_a_strategy_that_cannot_be_is_one_line_and_status_2(strategy, config, line, capsys, monkeypatch):
     if config:
         monkeypatch.setenv("TF_CONFIG", config)
-    assert cli.run(train_tensorflow.main, [*RANDOM, "--strategy", strategy]) == 1
+    assert cli.run(train_tensorflow.main, [*RANDOM, "--strategy", strategy]) == 2
     error = capsys.readouterr().err
     assert line in error
     assert error.count("\n") == 1

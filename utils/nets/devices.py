@@ -5,7 +5,7 @@ import os
 import re
 from contextlib import contextmanager
 
-from utils.system.cli import CourseError
+from utils.system.cli import BadUse
 from utils.system.quiet import tf
 
 EXAMPLE = '{"cluster": {"worker": ["10.0.0.1:12345", "10.0.0.2:12345"]}, "task": {"type": "worker", "index": 0}}'
@@ -20,18 +20,18 @@ def make_strategy(name):
 
     Raises
     ------
-    CourseError
+    BadUse
         If there is a single device to mirror, or no ``TF_CONFIG``.
     """
     if needs_workers(name):
         if not _read_config()[0]:
-            raise CourseError("--strategy multi_worker needs TF_CONFIG, which names the workers: see docs/train.md")
+            raise BadUse("--strategy multi_worker needs TF_CONFIG, which names the workers: see docs/train.md")
         return tf.distribute.MultiWorkerMirroredStrategy()
     gpus = [device.name for device in tf.config.list_logical_devices("GPU")]
     if name == "mirrored" or (name == "auto" and len(gpus) > 1):
         devices = gpus or [device.name for device in tf.config.list_logical_devices("CPU")]
         if len(devices) < 2:
-            raise CourseError(f"--strategy mirrored needs several devices, here is one ({devices[0]}): leave it out")
+            raise BadUse(f"--strategy mirrored needs several devices, here is one ({devices[0]}): leave it out")
         return tf.distribute.MirroredStrategy(devices)
     return tf.distribute.get_strategy()
 
@@ -64,10 +64,10 @@ def _read_config():
     except (ValueError, AttributeError, TypeError):
         is_whole = False
     if not is_whole:
-        raise CourseError(f"TF_CONFIG is not JSON such as {EXAMPLE}: see docs/train.md")
+        raise BadUse(f"TF_CONFIG is not JSON such as {EXAMPLE}: see docs/train.md")
     workers = [(kind, index) for kind, hosts in addresses for index in range(len(hosts))]
     if workers and own not in workers:
-        raise CourseError(f"TF_CONFIG names no worker of its task's type {own[0]!r} and index {own[1]!r}")
+        raise BadUse(f"TF_CONFIG names no worker of its task's type {own[0]!r} and index {own[1]!r}")
     return workers, own
 
 
