@@ -1,5 +1,6 @@
 """Guards: the front end of training and of the finished model is one and the same; augmentation is what it says."""
 
+import multiprocessing
 import os
 import subprocess
 import sys
@@ -136,6 +137,24 @@ def test_a_killed_run_goes_on_with_what_was_not_finished(tmp_path):
     found = store.open_array(folder / "train_X_tempogram.bc")
     np.testing.assert_allclose(found[:], features.tempogram(waveforms), rtol=1e-4, atol=1e-5)
     assert not list(folder.glob(".*"))
+
+
+@pytest.mark.slow
+def test_processes_that_have_nothing_to_do_end(tmp_path):
+    """A process that started them, and was itself started by ``multiprocessing``, waited five minutes for them."""
+    datasets.write_random_store(tmp_path, 2 * features.TASK_CLIPS, seed=1)
+    process = multiprocessing.get_context("spawn").Process(target=compute, args=(tmp_path,))
+    process.start()
+    process.join(200)
+    try:
+        assert process.exitcode == 0
+    finally:
+        process.kill()
+    assert (tmp_path / "train_X_log_mel.bc").exists()
+
+
+def compute(folder):
+    features.persist([store.open_array(folder / "train_X.bc")], folder / "train_X_log_mel.bc", "log_mel")
 
 
 def wait_for(path):

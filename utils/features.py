@@ -37,6 +37,8 @@ MEL_GROUPS = 8  # filters are narrow: each group of them only meets the FFT bins
 BATCH_CLIPS = 16  # worked on at once by a thread: their spectra stay in the processor's cache
 TASK_CLIPS = 128  # handed to a process at a time
 TASKS_AHEAD = 4  # for each process, so that memory does not grow with the number of clips
+IDLE_S = 5  # until a process ends that has nothing to do: each holds 80 MB, and who started it waits for it
+IDLE_S = 5  # until a process ends that has nothing to do: it holds 80 MB, and a process that started it waits for it
 VERSION = 2  # of what is computed: arrays of another version are made anew
 
 
@@ -277,7 +279,7 @@ def _compute_blocks(inputs, name):
     starts = [(part, start) for part in inputs for start in range(0, len(part), TASK_CLIPS)]
     blocks = (part[start : start + TASK_CLIPS] for part, start in starts)
     n_jobs = joblib.cpu_count() if len(starts) > 1 else 1  # one task is not worth starting processes
-    with joblib.Parallel(n_jobs) as parallel:
+    with joblib.Parallel(n_jobs, idle_worker_timeout=IDLE_S) as parallel:
         while group := list(islice(blocks, n_jobs * TASKS_AHEAD)):
             yield from parallel(joblib.delayed(_compute_block)(name, block) for block in group)
 

@@ -228,7 +228,7 @@ def _write(clips, n_clips, path, settings):
     blocks = [range(first, min(first + BLOCK, n_clips)) for first in range(0, n_clips, BLOCK)]
     names = [f"{label}/made_{kind.replace(' ', '_')}_{i}.wav" for i, (label, kind) in enumerate(kinds)]
     n_jobs = joblib.cpu_count() if len(blocks) > WORTH_BLOCKS else 1
-    with joblib.Parallel(n_jobs, return_as="generator") as parallel:
+    with joblib.Parallel(n_jobs, return_as="generator", idle_worker_timeout=features.IDLE_S) as parallel:
         made = parallel(joblib.delayed(_make_block)(clips, kinds, block, as_log_mel) for block in blocks)
         store.write_array(path, made, shape, dtype, settings, names, "making")
 
