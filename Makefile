@@ -66,7 +66,7 @@ lint: .venv/ready-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m bandit --quiet --configfile pyproject.toml --recursive utils benchmarks .ci $(wildcard *.py)
-	$(PY) -m codespell_lib README.md CHANGELOG.md contribute.md utils tests *.py *.ipynb
+	$(PY) -m codespell_lib *.md docs benchmarks pretrained/*.md page/*.js utils tests *.py *.ipynb
 
 course: .venv/ready
 	$(PY) .ci/run_notebooks.py $(NOTEBOOKS)

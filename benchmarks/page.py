@@ -27,7 +27,7 @@ import numpy as np
 
 from benchmarks import ROOT, make_parser
 from benchmarks.load import make_minute
-from utils import audio, trained
+from utils import audio, trained, web
 from utils.audio import SAMPLE_RATE
 from utils.system import cli
 
@@ -99,6 +99,7 @@ def page_of(wav, folder, keeps_state):
         raise cli.CourseError("no Chromium was found: install it")
     flags = ["--no-sandbox", "--use-fake-device-for-media-stream", "--use-fake-ui-for-media-stream"]
     flags += [f"--use-file-for-fake-audio-capture={wav}"]
+    web.fetch_runtime()
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=flags)
         page = browser.new_page(viewport={"width": 1280, "height": 900})
@@ -109,7 +110,7 @@ def page_of(wav, folder, keeps_state):
         try:
             line = server.stdout.readline()
             if not line.startswith("open "):
-                raise cli.CourseError("the page did not start")
+                raise cli.CourseError(f"the page did not start: it said {line.strip() or 'nothing'}")
             page.goto(line.split()[1])
             page.locator("#starting").wait_for(state="hidden", timeout=1e3 * PATIENCE_S)
             page.get_by_role("button", name="One word").click()

@@ -37,7 +37,7 @@ class Augmentation:
 
 
 # More kinds of change, but noise never louder than the word and shorter masks: networks that had to call what was
-# left of a word by its name heard words in noise. Without mixup they were surer of all, noise too (benchmarks/README).
+# left of a word by its name heard words in noise. Without mixup they were surer of all, noise too (benchmarks/tried).
 STRONG = Augmentation(
     snr_db=(0.0, 30.0),
     gain_db=(-15.0, 6.0),

@@ -25,7 +25,7 @@ class Rule:
     over some time, and after a word nothing is heard for a while (the refractory time). From a word's average that
     of *unknown* over ``veto_s`` is taken off, ``veto`` times: in talk there are other words before and after, where
     a command stands alone. What has reached the threshold is heard again only after it has been below it. Chosen on
-    validation, by ``python -m benchmarks.quiet --choose``; benchmarks/README says what this one gains and costs.
+    validation, by ``python -m benchmarks.quiet --choose``; what it gains and costs is in benchmarks/tried.
     """
 
     threshold: float = 0.18

@@ -61,6 +61,7 @@ train_jupyter_keras
 docs/*
 pretrained/README
 benchmarks/README
+benchmarks/tried
 ```
 
 ```{toctree}
