@@ -23,7 +23,7 @@ from utils import trained, web
 project = html_title = "TensorFlow Speech Recognition: a course"
 root_doc = "README"
 extensions = ["myst_nb", "sphinx_copybutton", "sphinx_design"]
-include_patterns = ["*.md", "*.ipynb", "*/README.md", "docs/*.md"]
+include_patterns = ["*.md", "*.ipynb", "*/README.md", "benchmarks/*.md", "docs/*.md"]
 exclude_patterns = [".*", "book", "course", "data", "runs", "tf_logs"]
 
 nb_execution_mode = "off"
