@@ -38,7 +38,6 @@ BATCH_CLIPS = 16  # worked on at once by a thread: their spectra stay in the pro
 TASK_CLIPS = 128  # handed to a process at a time
 TASKS_AHEAD = 4  # for each process, so that memory does not grow with the number of clips
 IDLE_S = 5  # until a process ends that has nothing to do: each holds 80 MB, and who started it waits for it
-IDLE_S = 5  # until a process ends that has nothing to do: it holds 80 MB, and a process that started it waits for it
 VERSION = 2  # of what is computed: arrays of another version are made anew
 
 
