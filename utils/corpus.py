@@ -103,9 +103,10 @@ def list_recordings(folder):
     for word in _list_visible(folder):
         place = Path(folder, word)
         names = _list_visible(place)
-        found += [(word, name) for name in names if _is_sound(name)]
-        for inner in names:
-            if not _is_sound(inner) and not (place / inner).is_symlink():
+        sounds = [name for name in names if _is_sound(name)]
+        found += [(word, name) for name in sounds]
+        for inner in sorted(set(names) - set(sounds)):
+            if not (place / inner).is_symlink():
                 found += [(word, path.relative_to(place).as_posix()) for path in find_sounds(place / inner)]
         if _is_sound(word) and not names:
             found.append(("", word))

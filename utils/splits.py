@@ -144,7 +144,7 @@ def _describe_inputs(raw, rules):
     """Hash of all that decides the split: names, sizes and times of the recordings, the lists."""
     recordings, lines = corpus.find_recordings(raw), [rules]
     for word, name in corpus.list_recordings(recordings):
-        path = recordings / word / name
+        path = Path(recordings, word, name)
         state = path.stat() if path.exists() else path.lstat()  # a link that leads nowhere is passed over later
         lines.append(f"{word}/{name} {state.st_size} {state.st_mtime_ns}")
     for name in LISTS.values():

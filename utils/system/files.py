@@ -46,10 +46,11 @@ def list_paths(folder):
     """Relative path of every file and link below a folder, in a fixed order, but for what is left behind in any."""
     for place, folders, names in os.walk(folder):
         folders[:] = sorted(name for name in folders if not _is_junk(name))
+        prefix = "" if place == os.fspath(folder) else f"{Path(place).relative_to(folder).as_posix()}/"
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]  # noqa: PTH114, PTH118
         for name in sorted([*names, *links]):
             if not _is_junk(name):
-                yield Path(place, name).relative_to(folder).as_posix()
+                yield f"{prefix}{name}"
 
 
 def _is_junk(name):
