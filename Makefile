@@ -87,6 +87,7 @@ lab: .venv/ready
 figures: .venv/ready-dev
 	$(PY) -m utils.prepare
 	$(PY) .ci/make_figures.py
+	$(PY) .ci/make_badges.py
 	COURSE=full $(PY) .ci/run_notebooks.py 0_split_data.ipynb 1_visualize.ipynb 5_recognize.ipynb
 	$(PYTEST) tests/test_page.py tests/test_tensorboard.py --photographs imgs --runs tf_logs
 

@@ -10,6 +10,8 @@ import re
 import runpy
 import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -56,6 +58,21 @@ def test_every_picture_is_shown_and_what_is_shown_exists():
 
 def test_every_picture_has_a_text():
     assert [(page, path.name) for page, path, text in list_shown() if len(text.split()) < 4] == []
+
+
+def test_badges_say_what_the_files_of_the_project_say():
+    badges = runpy.run_path(str(ROOT / ".ci" / "make_badges.py"))
+    assert badges["PICTURE"].read_text(encoding="utf-8") == badges["draw"]()
+    (text,) = {text for _, path, text in list_shown() if path == badges["PICTURE"]}
+    assert text == ", ".join(map(" ".join, badges["list_facts"]()))
+
+
+@pytest.mark.slow
+def test_there_are_as_many_tests_as_the_badge_says():
+    command = [sys.executable, "-m", "pytest", "--collect-only", "-q", "-p", "no:xdist", "-o", "addopts="]
+    found = subprocess.run(command, cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    fewest = runpy.run_path(str(ROOT / ".ci" / "make_badges.py"))["FEWEST_TESTS"]
+    assert int(re.findall(r"(\d+) tests collected", found)[0]) > fewest
 
 
 def test_pictures_are_small():
