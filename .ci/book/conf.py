@@ -27,7 +27,7 @@ include_patterns = ["*.md", "*.ipynb", "*/README.md", "benchmarks/*.md", "docs/*
 exclude_patterns = [".*", "book", "course", "data", "runs", "tf_logs"]
 
 nb_execution_mode = "off"
-myst_enable_extensions = ["colon_fence", "dollarmath"]
+myst_enable_extensions = ["colon_fence", "dollarmath", "html_image"]
 myst_heading_anchors = 3
 highlight_language = "none"  # of code that does not say what it is: commands
 
