@@ -299,7 +299,8 @@ def load_recogniser(folder):
     from utils import recogniser  # LiteRT or TensorFlow, neither of which is needed to refuse a bad call
 
     if not folder and trained.find_folder() == trained.PRETRAINED:
-        own = next((f" (--model {path} is yours)" for path in trained.list_folders()[:-1]), "")
+        own = ", ".join(f"--model {path}" for path in trained.list_folders()[:-1] if path.name != trained.RANDOM_RUN)
+        own = f" (yours: {own})" if own else ""
         print(f"no run in runs/latest: the network in pretrained/ answers, see its README.md{own}", file=sys.stderr)
     return recogniser.load(folder, exported_first=True)
 

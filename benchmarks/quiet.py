@@ -365,7 +365,7 @@ def main(arguments=None):
 def trade(model, rows, streams):
     """Matched at 20 dB against false alarms an hour, for many thresholds: of talk, of noise."""
     curves, default = {"talk": [], "noise": []}, stream.rule_of(model)
-    for threshold in map(float, THRESHOLDS):
+    for threshold in sorted({default.threshold, *map(float, THRESHOLDS)}):
         rule = dataclasses.replace(default, threshold=threshold)
         matched = score(model, streams[SNRS_DB[0]], rule)["matched"]
         for name, points in curves.items():

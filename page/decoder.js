@@ -35,7 +35,7 @@ export class Decoder {
     return fround(sum / n);
   }
 
-  // One step: averaged probabilities, and the word that is heard with it, if there is one.
+  // One step: averaged probabilities, what is taken off that of a word, and the word that is heard, if there is one.
   decode(row) {
     const smoothed = this.smooth(row);
     const step = this._step++;
@@ -54,7 +54,7 @@ export class Decoder {
         this._said = best;
       }
     }
-    return { step, smoothed, heard };
+    return { step, smoothed, veto, heard };
   }
 }
 

@@ -192,7 +192,7 @@ function show() {
 // What a threshold was measured to miss and to invent, where it was.
 function showThreshold() {
   const threshold = $("threshold").value / 100;
-  $("threshold_value").textContent = `${$("threshold").value} %`;
+  $("threshold_value").textContent = `${$("threshold").value} %, on average over ${form().rule.smoothing_s} s`;
   const nearest = (curve) => {
     const rows = form().quiet.filter((row) => row.curve === curve);
     return rows.reduce((a, b) => (!a || Math.abs(b.threshold - threshold) < Math.abs(a.threshold - threshold) ? b : a), null);
@@ -200,7 +200,7 @@ function showThreshold() {
   const [talk, noise] = [nearest("talk"), nearest("noise")];
   const missed = 1 - (talk ?? noise)?.matched;
   const often = (x) => (x < 10 ? Number(x.toFixed(1)) : Math.round(x));
-  const alarms = [talk && `${often(talk.false_alarms_per_hour)} in talk`, noise && `${often(noise.false_alarms_per_hour)} in noise`];
+  const alarms = [talk && `${often(talk.false_alarms_per_hour)} in talk`, noise && `${often(noise.false_alarms_per_hour)} in noise, real and made`];
   $("measured").textContent = talk || noise
     ? `measured: misses ${percent(missed)} of words; false alarms an hour: ${alarms.filter(Boolean).join(", ")}`
     : "misses and false alarms were not measured for this network";
@@ -320,7 +320,7 @@ function onHeard({ steps, counts, frames, at, behind_s, lost_s, sound_s, busy_ms
   picture.addFrames(frames);
   picture.now = history.n / RATE;
   for (const step of steps) {
-    picture.addStep(step.step, step.smoothed, form().rule.threshold);
+    picture.addStep(step.step, step.smoothed, form().rule.threshold + step.veto);
     if (step.near && !isDeaf(step.near.seconds)) addEntry(step.near);
     if (isDeaf(step.step * form().step_s)) continue;
     if (step.heard) addEntry({ kind: "heard", ...step.heard });

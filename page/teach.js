@@ -126,16 +126,19 @@ export class Teach {
       }
     }
     const started = performance.now();
+    const isNew = word && words.includes(word);
     try {
+      if (isNew) $("teach_done").textContent = `Learning “${word}” …`;
       const { labels, near, isTaught } = await this.page.ask("teach", { recordings, alone: this.alone, url: new URL(".", location.href).href });
       this.near = near;
       this.page.onLearned(labels, isTaught);
-      if (word && words.includes(word)) {
+      if (isNew) {
         const seconds = ((performance.now() - started) / 1e3).toFixed(1);
         $("teach_done").textContent = `“${word}” was learned in ${seconds} s. Go to Live and say it.`;
         this.page.announce(`${word} was learned`);
       }
     } catch (error) {
+      $("teach_done").textContent = "";
       this.page.complain(`The words cannot be learned (${error.message}).`);
     }
   }

@@ -281,8 +281,9 @@ def test_without_a_run_the_network_of_the_course_answers(folder, tmp_path, monke
     assert "pretrained" in capsys.readouterr().err
     (folder / "other" / "latest").rename(folder / "other" / "mine")
     (folder / "other").rename(folder / "runs")
+    shutil.copytree(folder / "runs" / "mine", folder / "runs" / "random")  # later, and of no use
     assert cli.run(predict.main, ["data/raw/test/audio/clip_1.wav"]) == 0
-    assert f"--model {Path('runs', 'mine')} is yours" in capsys.readouterr().err
+    assert f"(yours: --model {Path('runs', 'mine')})" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

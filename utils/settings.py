@@ -11,10 +11,9 @@ from utils import corpus, models
 from utils.labels import parse_keywords
 from utils.system import cli, files
 from utils.system.names import find_fault
-from utils.trained import RUNS
+from utils.trained import RANDOM_RUN, RUNS
 
 RANDOM_EPOCHS = 5  # there is nothing to learn from random data
-RANDOM_RUN = "random"  # not "latest", which predict.py and the page take
 STRATEGIES = ("auto", "one_device", "mirrored", "multi_worker")  # see utils.nets.devices
 
 

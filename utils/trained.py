@@ -7,6 +7,7 @@ from utils.system.cli import CourseError
 
 RUNS = Path("runs")
 LATEST = RUNS / "latest"
+RANDOM_RUN = "random"  # of random data: not "latest", which predict.py and the page take
 PRETRAINED = Path(__file__).parents[1] / "pretrained"  # trained on real recordings; see its README.md
 HALF_WEIGHTS = "weights.npz"  # the weights alone, in 16 bits: half as large as model.keras
 EMBEDDING = PRETRAINED / "embedding.tflite"  # where words lie, for those that are taught: utils.enrol
@@ -79,9 +80,9 @@ def find_folder(folder=None):
 
 
 def list_folders():
-    """All folders that hold a model: runs, the latest first, then the network that comes with the course."""
+    """All folders that hold a model: runs, the latest first (one of random data last), then the course's own."""
     found = [path for path in RUNS.glob("[!.]*") if find_model(path)]
-    found.sort(key=lambda path: path.stat().st_mtime, reverse=True)
+    found.sort(key=lambda path: (path.name == RANDOM_RUN, -path.stat().st_mtime))
     return [*found, *([PRETRAINED] if PRETRAINED.exists() else [])]
 
 
