@@ -222,7 +222,10 @@ def test_the_page_decides_as_python_does():
           const decoder = new Decoder(given.labels, rule, given.step_s);
           const steps = rows.map((row) => decoder.decode(Float32Array.from(row)));
           const heard = steps.filter((step) => step.heard).map(({ heard }) => heard);
-          return { heard, smoothed: Array.from(steps.at(-1).smoothed) };
+          const over = steps.filter(({ smoothed }) => Math.max(...smoothed.slice(0, -2)) >= rule.threshold);
+          const dark = over.filter(({ smoothed, veto }) => Math.max(...smoothed.slice(0, -2)) >= rule.threshold + veto);
+          const isDark = steps.filter((step) => step.heard).every((step) => dark.includes(step));
+          return { heard, smoothed: Array.from(steps.at(-1).smoothed), n_over: over.length, n_dark: dark.length, isDark };
         });
     """
     for rule, part, page in zip(rules, rows, run_node(code, given)):
@@ -233,6 +236,8 @@ def test_the_page_decides_as_python_does():
             *map(tuple, expected)
         ]
         assert page["smoothed"] == decoder.probabilities.tolist()
+        # The page's strips: dark wherever a word is heard, and not where other words speak against it.
+        assert page["isDark"] and (page["n_dark"] < page["n_over"]) == (rule.veto > 0)
 
 
 LATE = stream.Rule(threshold=0.45, smoothing_s=0.6, veto=0.5, veto_s=1.0)  # the course's hears earlier
