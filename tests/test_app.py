@@ -225,7 +225,8 @@ def test_the_page_decides_as_python_does():
           const over = steps.filter(({ smoothed }) => Math.max(...smoothed.slice(0, -2)) >= rule.threshold);
           const dark = over.filter(({ smoothed, veto }) => Math.max(...smoothed.slice(0, -2)) >= rule.threshold + veto);
           const isDark = steps.filter((step) => step.heard).every((step) => dark.includes(step));
-          return { heard, smoothed: Array.from(steps.at(-1).smoothed), n_over: over.length, n_dark: dark.length, isDark };
+          const smoothed = Array.from(steps.at(-1).smoothed);
+          return { heard, smoothed, n_over: over.length, n_dark: dark.length, isDark };
         });
     """
     for rule, part, page in zip(rules, rows, run_node(code, given)):
