@@ -82,6 +82,7 @@ export class Teach {
       if (!counts) throw new ClipError("nothing was said: speak a little louder, or nearer to the microphone");
       cutWord(counts);
       const clip = cutSecond(counts, loudestSecond(counts));
+      cutWord(clip); // what is kept, and read again
       if ((await this.clips()).some((other) => other.counts.every((x, i) => x === clip[i])))
         throw new ClipError("it is the same recording as one before");
       await kept.addTaught(this.word, clip);
@@ -116,18 +117,18 @@ export class Teach {
     const clips = await this.clips();
     const n_of = (name) => clips.filter((clip) => clip.word === name).length;
     const words = [...new Set(clips.map((clip) => clip.word))].filter((name) => n_of(name) >= FEW);
-    const recordings = clips.filter((clip) => words.includes(clip.word)).map(({ id, word, counts }) => ({ id: `t${id}`, word, cut: cutWord(counts) }));
-    // What was marked as heard wrongly: a taught word, or none.
-    for (const { id, label, counts } of words.length ? await kept.listKept().catch(() => []) : []) {
-      try {
-        recordings.push({ id: `k${id}`, word: words.includes(label) ? label : null, cut: cutWord(counts) });
-      } catch {
-        recordings.push({ id: `k${id}`, word: null, cut: counts }); // a noise
-      }
-    }
     const started = performance.now();
     const isNew = word && words.includes(word);
     try {
+      const recordings = clips.filter((clip) => words.includes(clip.word)).map(({ id, word, counts }) => ({ id: `t${id}`, word, cut: cutWord(counts) }));
+      // What was marked as heard wrongly: a taught word, or none.
+      for (const { id, label, counts } of words.length ? await kept.listKept().catch(() => []) : []) {
+        try {
+          recordings.push({ id: `k${id}`, word: words.includes(label) ? label : null, cut: cutWord(counts) });
+        } catch {
+          recordings.push({ id: `k${id}`, word: null, cut: counts }); // a noise
+        }
+      }
       if (isNew) $("teach_done").textContent = `Learning “${word}” …`;
       const { labels, near, isTaught } = await this.page.ask("teach", { recordings, alone: this.alone, url: new URL(".", location.href).href });
       this.near = near;

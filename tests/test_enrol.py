@@ -2,6 +2,7 @@
 """Guards: a word is taught by a few recordings and heard; what teaches nothing is said in one line; page, export and
 Python hear alike."""
 
+import os
 import shutil
 import zipfile
 
@@ -164,6 +165,53 @@ def test_what_an_interruption_left_is_learned_by_the_same_command(lights, spoken
     enrol.Teacher(folder).add("music", {str(n): audio.read_wav(spoken / "music" / f"{n}.wav") for n in range(3)})
     assert teach(folder, "music", *(spoken / "music" / f"{number}.wav" for number in range(3))) == 0
     assert "music" in trained.read_labels(folder)
+
+
+def test_what_is_taken_can_be_read_again_and_a_damaged_clip_is_named(lights, spoken, tmp_path, capsys):
+    folder = shutil.copytree(lights, tmp_path / "taught")
+    # One word over noise; but in the loudest second of it, which is kept, a piece of the noise stands apart.
+    samples = np.concatenate([burst(1, 8000), np.zeros(4800, np.int16), burst(2, 22_400) // 7])
+    assert len(takes.cut_word(samples)) == 8000
+    passed = enrol.Teacher(folder).add("lights", {"odd": samples})
+    assert [(name, reason[:14]) for name, reason in passed] == [("odd", "two words are ")]
+    (folder / "clips" / "lights" / "2.wav").write_bytes(audio.make_wav(samples)[:100])
+    assert teach(folder, "music", spoken / "music") == 1
+    assert f"{folder / 'clips' / 'lights' / '2.wav'}: cut short" in capsys.readouterr().err
+    (folder / trained.TAUGHT).write_bytes((folder / trained.TAUGHT).read_bytes()[:500])
+    with pytest.raises(cli.CourseError, match="damaged"):
+        recogniser.load(folder)
+
+
+def test_a_renaming_and_a_removal_that_were_interrupted_are_finished(lights, spoken, tmp_path, capsys, monkeypatch):
+    folder = shutil.copytree(lights, tmp_path / "taught")
+    assert teach(folder, "music", spoken / "music") == 0
+
+    def interrupt(teacher):
+        raise KeyboardInterrupt
+
+    for change in (("--rename", "lights", "lamp"), ("--remove", "music")):
+        with monkeypatch.context() as patch:
+            patch.setattr(enrol.Teacher, "learn", interrupt)
+            assert teach(folder, *change) == 130
+        assert teach(folder, *change) == 0
+    assert trained.read_labels(folder) == [*LABELS[:10], "lamp", SILENCE, UNKNOWN]
+    assert teach(folder, "--rename", "lights", "lamp") == 2
+    assert teach(folder, "--rename", "lamp", "lamp post\n") == 0
+    assert "lamp post" in recogniser.load(folder).labels
+
+
+@pytest.mark.posix
+def test_names_that_no_word_can_have_cost_the_others_nothing_and_a_pipe_is_refused(lights, spoken, tmp_path, capsys):
+    folder = shutil.copytree(lights, tmp_path / "taught")
+    with zipfile.ZipFile(tmp_path / "my_words.zip", "w") as archive:
+        for number, name in enumerate(("music", "music", "aux", "_none_", "a,b")):
+            archive.write(spoken / "music" / f"{number}.wav", f"{name}/{number}.wav")
+    assert teach(folder, "--page", tmp_path / "my_words.zip") == 0
+    captured = capsys.readouterr()
+    assert "music: 2 recordings" in captured.out
+    assert captured.err.count("warning: aux/2.wav") == captured.err.count("warning: a,b/4.wav") == 1
+    os.mkfifo(tmp_path / "pipe")
+    assert teach(folder, "radio", tmp_path / "pipe") == 2
 
 
 @pytest.mark.parametrize("held", ["config.json", "labels.txt", "clips/kitchen/mine.wav", "clips/kitchen/1.wav"])

@@ -502,6 +502,24 @@ def test_a_pipe_keeps_nobody_waiting_and_a_name_that_is_no_text_is_taken(project
     assert cli.run(prepare.main, ["--keywords", "yes", "--main", os.fsdecode(b"m\xff"), "--sample", "s"]) == 0
 
 
+@pytest.mark.posix
+def test_a_link_to_another_disk_stays_and_what_is_made_lies_there(project, tmp_path):
+    for link, main, arguments in (
+        ("runs/mine", train_keras.main, ["--random_data", "--logrun", "mine"]),
+        ("voices/raw", voices.main, ["--raw", "voices/raw", "--speakers", "3"]),
+        ("words/tree", prepare.main, ["--keywords", "yes", "--main", "words/tree", "--sample", "words/sample"]),
+    ):
+        target = tmp_path / "disk" / Path(link).name
+        target.mkdir(parents=True)
+        Path(link).parent.mkdir(exist_ok=True)
+        Path(link).symlink_to(target)
+        for _ in range(2):
+            assert cli.run(main, arguments) == 0
+            assert Path(link).is_symlink()
+            assert any(target.iterdir())
+    assert not [name for name in os.listdir(tmp_path / "disk") if name.startswith(".")]
+
+
 def test_arrays_that_a_training_reads_are_not_replaced_under_it(project, monkeypatch, capsys):
     assert cli.run(prepare.main, ["--keywords", "yes"]) == 0
     before = tree(project / "data" / "main" / "preprocessed")

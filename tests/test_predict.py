@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -273,6 +274,13 @@ def test_what_kaggle_would_refuse_is_found(folder, capsys):
         assert cli.run(predict.main, ["--check", "bad.csv"]) == 1
         assert line in capsys.readouterr().err
     assert cli.run(predict.main, ["--check", "nowhere.csv"]) == 1
+
+
+@pytest.mark.posix
+def test_an_interruption_while_modules_load_is_one_line():
+    code = "import utils, signal; signal.raise_signal(signal.SIGINT)"
+    ended = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
+    assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "\n-c: interrupted; run the same command again\n")
 
 
 def test_without_a_run_the_network_of_the_course_answers(folder, tmp_path, monkeypatch, capsys):

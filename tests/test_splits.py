@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -54,6 +55,19 @@ def test_a_second_run_finds_nothing_to_do_and_a_change_is_noticed(raw):
     assert tree(raw.parent / "main") == first
     audio.write_wav(raw / "train" / "audio" / "yes" / f"{SPEAKERS[5]}_nohash_1.wav", burst(77))
     assert run(raw).counts["train"]["yes"] == 9
+
+
+@pytest.mark.posix
+def test_recordings_that_are_relative_links_are_read(raw):
+    place = raw / "train" / "audio" / "yes"
+    (raw.parent / "store").mkdir()
+    for path in list(place.iterdir()):
+        path.rename(raw.parent / "store" / path.name)
+        path.symlink_to(Path("..", "..", "..", "..", "store", path.name))
+    run(raw)
+    clip = raw.parent / "main" / "train" / "yes" / f"{SPEAKERS[2]}_nohash_0.wav"
+    assert not clip.is_symlink()
+    assert len(audio.read_wav(clip))
 
 
 def test_a_file_system_without_links_gets_copies(raw, monkeypatch):

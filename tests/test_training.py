@@ -334,6 +334,15 @@ def test_a_killed_run_is_resumed_exactly(folder):
 
 
 @pytest.mark.parametrize("script", [train_keras, train_tensorflow])
+def test_a_training_that_diverges_is_told_and_replaces_nothing(script, folder, capsys, tiny):
+    datasets.write_random_store("store", 96, 0)
+    flags = ["--path_to_data", "store", "--no-negatives", "--epochs", "2", "--logrun", "lost"]
+    assert cli.run(script.main, [*flags, "--learning_rate", "1e30"]) == 1
+    assert "diverged: start anew with a lower --learning_rate than 1e+30" in capsys.readouterr().err
+    assert not Path("runs/lost").exists()
+
+
+@pytest.mark.parametrize("script", [train_keras, train_tensorflow])
 def test_a_run_says_what_it_learns_from_and_what_came_out(script, folder, capsys, tiny):
     datasets.write_random_store("store", 96, 0)
     flags = ["--path_to_data", "store", "--no-negatives", "--epochs", "1", "--max_steps", "1", "--logrun", "mine"]

@@ -103,3 +103,5 @@ def test_typed_words_are_spoken_with_near_misses_that_are_none_of_them(tmp_path)
     assert set(folders) & set(voices.near_misses("lights"))
     with pytest.raises(BadUse, match="something else"):
         voices.make_words(tmp_path / "raw", ("lamp",), n_speakers=10)
+    with pytest.raises(CourseError, match="no sound for '-'"):
+        voices.make_words(tmp_path / "none", ("-",), n_speakers=2)

@@ -40,6 +40,21 @@ and sounds (``espeak``, ``noises``), recordings that teach a word (``takes``).
 """
 
 import importlib.util
+import os
+import sys
+
+_show_error = sys.excepthook
+
+
+def _tell_interruption(kind, error, trace):
+    """Ctrl-C while modules are still being imported is told in one line, too: the shell sees status 130."""
+    if not issubclass(kind, KeyboardInterrupt):
+        return _show_error(kind, error, trace)
+    name = os.path.basename(sys.argv[0])  # noqa: PTH119
+    print(f"\n{name}: interrupted; run the same command again", file=sys.stderr)
+
+
+sys.excepthook = _tell_interruption
 
 if importlib.util.find_spec("numpy") is None:  # a Python without the course's packages: all of them would be missed
     from utils.system import cli

@@ -246,12 +246,17 @@ def to_counts(waveform):
 
 
 def write_wav(path, samples, sample_rate=SAMPLE_RATE):
-    """Write int16 samples as a mono wav with the plain 44-byte header of the challenge's clips."""
+    """Write int16 samples as :func:`make_wav` has them."""
+    Path(path).write_bytes(make_wav(samples, sample_rate))
+
+
+def make_wav(samples, sample_rate=SAMPLE_RATE):
+    """Bytes of a mono wav of int16 samples (n_samples,), with the plain 44-byte header of the challenge's clips."""
     samples = np.asarray(samples)
     if samples.dtype != np.int16 or samples.ndim != 1:
         raise ValueError(f"expected int16 of one dimension, got {samples.dtype} of {samples.ndim}")
     data = samples.astype("<i2").tobytes()
-    Path(path).write_bytes(_make_header(len(data), sample_rate) + data)
+    return _make_header(len(data), sample_rate) + data
 
 
 def _make_header(n_bytes, sample_rate):

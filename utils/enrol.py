@@ -102,11 +102,13 @@ class Teacher:
         """
         place = self.folder / "clips" / word
         cut = cut_sound if word == OTHERS else cut_word
-        there = {cut(audio.read_wav(path)).tobytes(): path.name for path in corpus.list_wavs(place)}
+        there = {_read_clip(path, cut).tobytes(): path.name for path in corpus.list_wavs(place)}
         passed = []
         for name, samples in recordings.items():
             try:
-                content = cut(samples).tobytes()
+                cut(samples)
+                clip = audio.loudest_second(samples)
+                content = cut(clip).tobytes()  # of what is kept: all of it is read again
                 if (same := there.get(content)) is not None:
                     raise ClipError(f"the same recording as {same}: another one teaches more")
             except ClipError as reason:
@@ -117,7 +119,7 @@ class Teacher:
                 self._write_config()
             place.mkdir(parents=True, exist_ok=True)
             number = 1 + max((int(path.stem) for path in place.glob("*.wav") if path.stem.isdecimal()), default=0)
-            audio.write_wav(place / f"{number}.wav", audio.loudest_second(samples))
+            files.write_bytes(place / f"{number}.wav", audio.make_wav(clip))
         return passed
 
     def find(self, word):
@@ -127,11 +129,12 @@ class Teacher:
     def _require(self, word):
         if found := self.find(word):
             return found
-        known = ", ".join(self.clips) or "none yet"
-        raise BadUse(f"{word} was not taught: there are {known}")
+        raise BadUse(f"{word} was not taught: there are {', '.join(self.clips) or 'none yet'}")
 
     def rename(self, word, new):
-        """Call a word otherwise."""
+        """Call a word otherwise; a renaming that was interrupted before it was learned counts as done."""
+        if self._is_known(word) and not self.find(word) and self.find(new):
+            return
         word = self._require(word)
         self.require_new(new)
         if self.find(new) not in (None, word):
@@ -139,10 +142,17 @@ class Teacher:
         files.replace(self.folder / "clips" / word, self.folder / "clips" / new)
 
     def remove(self, word):
-        """Forget a word and its recordings."""
+        """Forget a word and its recordings, or those of which an interruption has left nothing but what was learned."""
+        if self._is_known(word) and not self.find(word):
+            return
         files.remove(self.folder / "clips" / self._require(word))
         if not self.clips:
             files.remove(self.folder)
+
+    def _is_known(self, word):
+        """Whether the network that was learned last hears a word."""
+        path = self.folder / "labels.txt"
+        return path.exists() and fold(word) in map(fold, files.read_text(path).splitlines())
 
     @property
     def is_stale(self):
@@ -186,7 +196,7 @@ class Teacher:
         )
 
     def _places(self, path, cut=cut_word):
-        return self.embedding(taught.make_copies(cut(audio.read_wav(path))))
+        return self.embedding(taught.make_copies(_read_clip(path, cut)))
 
     def _describe(self, places, others):
         points = {word: np.array([found.mean(axis=0) for found in recordings]) for word, recordings in places.items()}
@@ -221,6 +231,23 @@ class Teacher:
         return table
 
 
+def _read_clip(path, cut):
+    """What is said in a recording that was kept; CourseError if it was damaged since."""
+    try:
+        return cut(audio.read_wav(path))
+    except (audio.WavError, ClipError) as reason:
+        raise CourseError(f"{path}: {reason}; remove this file, and run the same command again") from reason
+
+
+def parse_word(text):
+    """Argument type: one word that can be taught."""
+    word = text.strip()
+    labels.parse_keywords(word)
+    if "," in word:
+        raise argparse.ArgumentTypeError(f"{word!r} is more than one word: teach one at a time")
+    return word
+
+
 def take_page(teacher, path):
     """What the page kept, each clip as what it was: words are taught, all else is none of them."""
     by_word, passed = {}, []
@@ -230,9 +257,10 @@ def take_page(teacher, path):
         is_word = word and word != "other" and fold(word) not in map(fold, teacher.labels)
         by_word.setdefault(word if is_word else OTHERS, {})[name] = samples
     for word, recordings in by_word.items():
-        if word != OTHERS:
-            labels.parse_keywords(word)
-        passed += teacher.add(word, recordings)
+        try:
+            passed += teacher.add(word if word == OTHERS else parse_word(word), recordings)
+        except argparse.ArgumentTypeError as reason:
+            passed += [(name, str(reason)) for name in recordings]
     return passed + unread
 
 
@@ -242,9 +270,7 @@ def print_table(table):
         heard = f"; left out one at a time, {row['heard']} of {row['left_out']} are heard" if row["left_out"] else ""
         print(f"{word}: {row['recordings']} recording{'s' * (row['recordings'] > 1)}{heard}")
         if row["left_out"] and not row["heard"]:
-            cli.warn(
-                f"{word} is not heard: record it anew, in a quiet place, or choose a word that no other one is like"
-            )
+            cli.warn(f"{word} is not heard: record it in a quiet place, or choose a word that no other one is like")
         if row["recordings"] < FEW:
             cli.warn(f"{word} has fewer than {FEW} recordings: some more teach it much better")
         if row["near"] >= NEAR:
@@ -259,11 +285,11 @@ def main(arguments=None):
     parser = cli.Parser(
         prog="python -m utils.enrol", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("word", nargs="?", metavar="WORD", help="the word, as it is to be called")
+    parser.add_argument("word", nargs="?", type=parse_word, metavar="WORD", help="the word, as it is to be called")
     parser.add_argument("path", nargs="*", type=cli.path_text, metavar="PATH", help="recordings of it")
     parser.add_argument("--record", type=cli.positive_int, metavar="N", help="record it so many times")
     parser.add_argument("--list", action="store_true", help="the words that were taught")
-    parser.add_argument("--rename", nargs=2, metavar=("WORD", "NEW"), help="call a word otherwise")
+    parser.add_argument("--rename", nargs=2, type=parse_word, metavar=("WORD", "NEW"), help="call a word otherwise")
     parser.add_argument("--remove", metavar="WORD", help="take a word away, with its recordings")
     parser.add_argument("--page", type=cli.path_text, metavar="ZIP", help="take what the page kept")
     parser.add_argument("--model", type=cli.path_text, help="run that hears the other words (default: as predict.py)")
@@ -277,13 +303,6 @@ def main(arguments=None):
         parser.error("name a word to be taught, or one of --list, --rename, --remove, --page")
     if options.word and bool(options.path) == bool(options.record):
         parser.error("name recordings of the word, or give --record N")
-    for word in filter(None, [options.word, (options.rename or [None, None])[1]]):
-        try:
-            labels.parse_keywords(word)
-        except argparse.ArgumentTypeError as reason:
-            parser.error(str(reason))
-        if "," in word:
-            parser.error(f"{word!r} is more than one word: teach one at a time")
     with files.owned(options.into):
         teach(Teacher(options.into, options.model, options.alone), options)
 
@@ -291,7 +310,7 @@ def main(arguments=None):
 def teach(teacher, options):
     """What the command line asks for."""
     if options.word:
-        word = teacher.find(options.word) or options.word.strip()
+        word = teacher.find(options.word) or options.word
         teacher.require_new(word)
         if options.record:
             recordings = record(word, options.record)

@@ -300,6 +300,8 @@ def main(arguments=None):
     parser.add_argument("--path_to_data", type=cli.path_text, default=DATA, help=data)
     parser.add_argument("--check", choices=["prize"], help="measure the LiteRT files by the special prize's rules")
     options = parser.parse_args(arguments)
+    if options.check and not {"float", "int8"} & set(options.to):
+        parser.error("--check prize measures the files of --to float and --to int8")
     run, all_hold, made = trained.find_run(options.run), True, []
     for kind in sorted(dict.fromkeys(options.to), key="web".__eq__):  # last: the page takes what else there is
         path = export(run, kind, options.path_to_data)

@@ -250,8 +250,6 @@ class Run:
             self._bar.close()
             self.board.close()
 
-    # Epochs.
-
     def advance_to(self, step):
         """Note how many steps have been taken."""
         self._bar.update(step - self.step)
@@ -277,6 +275,9 @@ class Run:
         confuse : callable
             Gives the confusion matrix of the validation set, for a picture now and then.
         """
+        if not (math.isfinite(train[0]) and math.isfinite(cv[0])):
+            hint = f"start anew with a lower --learning_rate than {self._settings.learning_rate:g}"
+            raise CourseError(f"the loss of epoch {self.epoch + 1} is no number, as training diverged: {hint}")
         self.epoch += 1
         self.seconds += time.perf_counter() - self._started
         with self.writing():

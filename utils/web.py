@@ -114,7 +114,8 @@ def export_float(folder):
 def describe(folder):
     """What the page has to know of a model: labels, the rule by which a word counts as heard, figures."""
     folder, labels, path = Path(folder), trained.read_labels(folder), trained.find_exported(folder)
-    result, kept = files.read_json(folder / "result.json") or {}, trained.find_stream(folder)
+    result, kept = files.read_json(folder / "result.json"), trained.find_stream(folder)
+    result = result if isinstance(result, dict) else {}
     return {
         "name": folder.name,
         "labels": labels,
@@ -175,7 +176,8 @@ class Site:
         if path == "models.json":
             return json.dumps({"models": self._list(), "reads_sounds": self._reads_sounds}).encode()
         # Unquoted, as Python and browsers quote different letters.
-        place, _, name = map(unquote, path.removeprefix("models/").partition("/"))
+        parts = path.removeprefix("models/").partition("/")
+        place, _, name = (unquote(part, errors="surrogateescape") for part in parts)
         folder = self._by_name().get(place)
         if not path.startswith("models/") or folder is None:
             raise LookupError(path)
@@ -209,7 +211,7 @@ class Site:
         return [
             {
                 "name": name,
-                "folder": f"models/{quote(name, safe='')}/",
+                "folder": f"models/{quote(name, safe='', errors='surrogateescape')}/",
                 "ready": bool(trained.find_exported(folder)),
                 "has_stream": bool(trained.find_stream(folder)),
             }

@@ -2,6 +2,7 @@
 
 import base64
 import json
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -249,8 +250,10 @@ def read(folder):
         with np.load(folder / trained.TAUGHT, allow_pickle=False) as stored:
             words = Words(stored["names"].tolist(), stored["weights"])
         base, labels, alone = config["base"], config["base_labels"], config["alone"]
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        found = Taught(LiteFile(folder / BASE), base, labels, Embedding(), words, alone)
+        found(np.zeros((1, CLIP_SAMPLES), np.float32))  # weights of other shapes
+    except (OSError, ValueError, KeyError, TypeError, EOFError, zipfile.BadZipFile) as error:
         raise CourseError(
             f"{folder} is damaged ({error}): teach one of its words anew (python -m utils.enrol)"
         ) from error
-    return Taught(LiteFile(folder / BASE), base, labels, Embedding(), words, alone)
+    return found

@@ -51,8 +51,10 @@ class Parser(argparse.ArgumentParser):
 
 
 def positive_int(text):
-    """Argument type: a whole number above zero."""
-    return _above_zero(int, text, "a whole number")
+    """Argument type: a whole number above zero that numpy and TensorFlow can count to."""
+    if (number := _above_zero(int, text, "a whole number")) > MAX_SEED:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large: at most {MAX_SEED}")
+    return number
 
 
 def positive_float(text):

@@ -20,6 +20,7 @@ from utils.system import cli
 from utils.system.cli import CourseError
 
 PEAK = 32767 / 32768  # of full scale: the largest count
+AUDIBLE = 200  # counts
 SEED = 220788
 NAME = "built-in voices"
 
@@ -124,7 +125,7 @@ def make_clip(spoken, sample_rate, speaker, room, rng):
     """One second, int16: the word at a random place, in its room, with its noise floor."""
     import soxr
 
-    loud = np.flatnonzero(np.abs(spoken.astype(np.int32)) > 200)
+    loud = np.flatnonzero(np.abs(spoken.astype(np.int32)) > AUDIBLE)
     word = spoken[loud[0] : loud[-1] + 1].astype(np.float32)
     word = np.convolve(soxr.resample(word, sample_rate, audio.SAMPLE_RATE), room)[: audio.CLIP_SAMPLES]
     word *= 10 ** ((speaker["peak_db"] + rng.uniform(-2, 2)) / 20) / np.abs(word).max()
@@ -143,6 +144,8 @@ def speak_block(job):
             room = make_room(speaker["reverberation_s"], rng)
             for word in speaker["words"]:
                 spoken = speech.say(word, speaker, int(rng.integers(1, 2**31)))
+                if not (np.abs(spoken.astype(np.int32)) > AUDIBLE).any():
+                    raise CourseError(f"the built-in voices have no sound for {word!r}: choose another word")
                 path = Path(folder) / word / f"{speaker['id']}_nohash_0.wav"
                 audio.write_wav(path, make_clip(spoken, speech.sample_rate, speaker, room, rng))
     return sum(len(speaker["words"]) for speaker in speakers)

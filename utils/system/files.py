@@ -44,17 +44,12 @@ NOTHING = Kind("an empty folder", None, None, ())
 
 def list_paths(folder):
     """Relative path of every file and link below a folder, in a fixed order, but for what is left behind in any."""
+    is_kept = lambda name: not any(fnmatch.fnmatchcase(name, junk) for junk in JUNK)  # noqa: E731
     for place, folders, names in os.walk(folder):
-        folders[:] = sorted(name for name in folders if not _is_junk(name))
+        folders[:] = sorted(filter(is_kept, folders))
         prefix = "" if place == os.fspath(folder) else f"{Path(place).relative_to(folder).as_posix()}/"
         links = [name for name in folders if os.path.islink(os.path.join(place, name))]  # noqa: PTH114, PTH118
-        for name in sorted([*names, *links]):
-            if not _is_junk(name):
-                yield f"{prefix}{name}"
-
-
-def _is_junk(name):
-    return any(fnmatch.fnmatchcase(name, junk) for junk in JUNK)
+        yield from (f"{prefix}{name}" for name in sorted([*filter(is_kept, names), *links]))
 
 
 def require_folders(path):
@@ -106,10 +101,8 @@ def is_within(inner, outer):
 
 
 def beside(target, ending):
-    """Hidden sibling of ``target``, such as ``.raw.partial`` of ``raw``."""
-    target = Path(target)
-    if target.name in ("", ".."):
-        target = Path(os.path.realpath(target))
+    """Hidden sibling of ``target``, such as ``.raw.partial`` of ``raw``; of a link, beside the place it leads to."""
+    target = _follow(target)
     if not target.name or os.path.ismount(target):  # nothing beside it could take its place
         raise BadUse(f"{target} is a whole disk: name a folder on it")
     return target.with_name(f".{target.name}.{ending}")
@@ -206,10 +199,9 @@ def replace(source, target, kind=None):
     """Rename ``source`` to ``target``, in the place of what stood there; both on one file system.
 
     A folder cannot be swapped in one step: the old one is set aside first, and :func:`recover` puts it back if the
-    run was killed between the two renames. Raises BadUse if what stands there is not of this ``kind``; without one,
-    the caller has looked.
+    run was killed between the two renames. Raises BadUse if what stands there is not of this ``kind``, if one is given.
     """
-    source, target, old = Path(source), Path(target), beside(target, "old")
+    source, target, old = Path(source), _follow(target), beside(target, "old")
     if kind:
         require_ours(target, kind)
         require_ours(old, kind, is_whole=False)
@@ -222,9 +214,15 @@ def replace(source, target, kind=None):
         source.replace(target)
 
 
+def _follow(path):
+    """Where a person's link leads, which stays, or what ``..`` names; other paths as they are."""
+    path = Path(path)
+    return Path(os.path.realpath(path)) if path.name in ("", "..") or path.is_symlink() else path
+
+
 def recover(target, kind):
     """Finish or undo what a killed run left beside ``target``, which is owned."""
-    target, old = Path(target), beside(target, "old")
+    target, old = _follow(target), beside(target, "old")
     if old.exists():
         require_ours(old, kind, is_whole=False)
         if target.exists():
@@ -271,7 +269,7 @@ def new_folder(target, kind):
 @contextlib.contextmanager
 def new_file(path):
     """Binary file to fill that becomes ``path`` only when the block ends well: readers see old or new content."""
-    path = Path(path)
+    path = _follow(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = beside(path, "partial")
     partial.unlink(missing_ok=True)
@@ -279,6 +277,9 @@ def new_file(path):
         with open(partial, "xb") as file:
             yield file
         partial.replace(path)
+    except OSError as error:  # that of a full disk does not say where
+        error.filename = error.filename or str(path)
+        raise
     finally:
         partial.unlink(missing_ok=True)
 
@@ -343,7 +344,7 @@ def require_space(folder, n_bytes):
 def link_or_copy(source, target):
     """Hard link ``source`` at ``target``; a copy where the file system has no links."""
     try:
-        os.link(source, target)
+        os.link(os.path.realpath(source), target)  # not a link itself, which may be relative to where it lies
     except OSError:
         with open(source, "rb") as content, open(target, "xb") as copy:  # never over another, as a link
             shutil.copyfileobj(content, copy)

@@ -77,6 +77,8 @@ def read_folder(path):
         folder = Path(path)
         if not folder.exists():
             raise BadUse(f"{path} does not exist: name a folder, a zip or a sound file with recordings of the word")
+        if not (folder.is_dir() or folder.is_file()):  # a pipe would keep us waiting
+            raise BadUse(f"{path} is no folder, zip or sound file")
         if zipfile.is_zipfile(folder):
             folder = _unpack(folder, stack)
         for sound in corpus.find_sounds(folder) if folder.is_dir() else [folder]:
@@ -118,6 +120,7 @@ def record(word, n_recordings):
                 print()
                 try:
                     cut_word(samples)
+                    cut_word(audio.loudest_second(samples))  # which is kept
                 except ClipError as reason:
                     print(f"  again: {reason}")
                     if attempt == TRIES - 1:
