@@ -1,5 +1,4 @@
-# Two commands to start with: `make demo` (from nothing to a model that recognises words)
-# and `make test`. The README gives the same steps for systems without make.
+# To start: `make app`, `make demo`, `make book` (README.md). docs/install.md has the same steps without make.
 
 PYTHON ?= python3
 PY := .venv/bin/python

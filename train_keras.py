@@ -2,7 +2,7 @@
 
     python train_keras.py                                     the default model on data/main
     python train_keras.py --random_data                       try the code without data
-    python train_keras.py --model conv1d --epochs 20          the original course's network
+    python train_keras.py --model conv1d                      the original course's network
     python train_keras.py --resume                            go on where the last run was stopped
 
 Watch it with: tensorboard --logdir tf_logs --host 127.0.0.1, then open localhost:6006

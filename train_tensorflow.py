@@ -2,7 +2,7 @@
 
     python train_tensorflow.py                                the default model on data/main
     python train_tensorflow.py --random_data                  try the code without data
-    python train_tensorflow.py --model conv1d --epochs 20     the original course's network
+    python train_tensorflow.py --model conv1d                 the original course's network
     python train_tensorflow.py --resume                       go on where the last run was stopped
     python train_tensorflow.py --strategy mirrored            on all GPUs of this machine
 

@@ -1,4 +1,4 @@
-"""What a recogniser does where nobody speaks to it: the five rows that the course judges it by, at one rule.
+"""What a recogniser does where nobody speaks to it, and how well it hears commands: six questions, at one rule.
 
     python -m benchmarks.quiet                              the model that predict.py takes
     python -m benchmarks.quiet --model runs/small --noises noises.zip

@@ -30,7 +30,7 @@ class ClipSet:
     name : str
     inputs : list of store.StoredArray
         The rows, in one array or in parts.
-    y : uint8 array, shape (n, 12)
+    y : uint8 array, shape (n, n_labels)
     label_order : tuple of str
         The label of each column of y.
     is_log_mel : bool
