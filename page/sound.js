@@ -289,6 +289,9 @@ function findChunks(view) {
   return n_bytes >= 16 && start + n_bytes <= view.byteLength ? chunks : null;
 }
 
+const RATES = [1000, 768_000]; // Hz; what lies outside is a damaged header, and a second of it would be hours
+const PCM = [1, 0, 0, 0, 0, 0, 0x10, 0, 0x80, 0, 0, 0xaa, 0, 0x38, 0x9b, 0x71]; // of an extensible header
+
 // Channels and rate of a wav of plain 16-bit samples, as Python reads it; null for any other file. A browser that
 // decodes it divides what is above zero by 32767.
 export function readWav(bytes) {
@@ -298,9 +301,9 @@ export function readWav(bytes) {
   const [form, length] = chunks["fmt "];
   const [start, promised] = chunks.data;
   const number = (place) => view.getUint16(form + place, true);
-  const tag = number(0) === 0xfffe && length >= 40 ? number(24) : number(0);
+  const isPcm = number(0) === 1 || (number(0) === 0xfffe && length >= 40 && PCM.every((byte, i) => view.getUint8(form + 24 + i) === byte));
   const [n_channels, rate, bits] = [number(2), view.getUint32(form + 4, true), number(14)];
-  if (tag !== 1 || bits !== 16 || !n_channels || number(12) !== 2 * n_channels || !rate) return null;
+  if (!isPcm || bits !== 16 || !n_channels || number(12) !== 2 * n_channels || rate < RATES[0] || rate > RATES[1]) return null;
   const there = view.byteLength - start;
   const is_unknown = promised >= 0x7ffff000; // of writers to a pipe, who cannot know
   if (promised > there && !is_unknown) throw new Error(`cut short: its header promises ${promised} bytes of sound`);

@@ -6,8 +6,10 @@ import contextlib
 import errno
 import http.client
 import json
+import os
 import shutil
 import socket
+import struct
 import subprocess
 import sys
 import threading
@@ -98,6 +100,16 @@ def test_what_was_measured_of_a_network_reaches_the_page(tmp_path):
     assert web.describe(tmp_path / "run")["quiet"] == [row]
     (tmp_path / "run" / "quiet.json").unlink()
     assert web.describe(tmp_path / "run")["quiet"] == []
+
+
+@pytest.mark.posix
+def test_one_odd_run_hides_no_other(tmp_path):
+    odd = tmp_path / os.fsdecode(b"caf\xe9")
+    shutil.copytree(trained.PRETRAINED, odd)
+    (odd / "result.json").write_text("[1]", encoding="utf-8")
+    site = web.Site(lambda: [odd, trained.PRETRAINED])
+    folder = json.loads(site.read("models.json"))["models"][0]["folder"]
+    assert json.loads(site.read(f"{folder}model.json"))["labels"] == list(LABELS)
 
 
 def test_two_runs_of_one_name_are_two_models(tmp_path):
@@ -340,7 +352,11 @@ def test_the_page_resamples_and_cuts_as_python_does(tmp_path):
 def test_the_page_reads_wavs_as_python_does(tmp_path):
     (path,) = voices.make_examples(tmp_path, ["right"])
     content = path.read_bytes()
-    given = [list(content), list(content[:-100]), list(b"RIFF"), list(b"this is text, and no sound at all")]
+    rate = [content[:24] + rate.to_bytes(4, "little") + content[28:] for rate in (1, 768_001)]
+    extensible = struct.pack("<HHIIHHHHI", 0xFFFE, 1, 16_000, 32_000, 2, 16, 22, 16, 4) + b"\1\0" + bytes(14)
+    stranger = content[:16] + struct.pack("<I", len(extensible)) + extensible + content[36:]  # not Microsoft's PCM
+    others = [*rate, stranger, b"RIFF", b"this is text, and no sound at all"]
+    given = [list(sound) for sound in (content, content[:-100], *others)]
     code = """
         import { findRate, makeWav, readWav, toCounts } from "./sound.js";
         const result = given.map((bytes) => {
@@ -357,7 +373,7 @@ def test_the_page_reads_wavs_as_python_does(tmp_path):
     whole, cut, *others = run_node(code, given)
     assert whole == {"rate": audio.SAMPLE_RATE, "again": list(content)}
     assert "cut short" in cut["error"]
-    assert [other["again"] for other in others] == [None, None]
+    assert [other["again"] for other in others] == [None] * 5
 
 
 def ask(address, method="GET", path="/", content=b"", **headers):
