@@ -278,7 +278,8 @@ def test_what_kaggle_would_refuse_is_found(folder, capsys):
 
 @pytest.mark.posix
 def test_an_interruption_while_modules_load_is_one_line():
-    code = "import utils, signal; signal.raise_signal(signal.SIGINT)"
+    heed = "signal.signal(signal.SIGINT, signal.default_int_handler)"  # jobs in the background of a shell do not
+    code = f"import signal; {heed}; import utils; signal.raise_signal(signal.SIGINT)"
     ended = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parents[1], capture_output=True, text=True)
     assert (ended.returncode, ended.stderr) == (-signal.SIGINT, "\n-c: interrupted; run the same command again\n")
 
