@@ -198,6 +198,9 @@ def test_a_renaming_and_a_removal_that_were_interrupted_are_finished(lights, spo
     assert teach(folder, "--rename", "lights", "lamp") == 2
     assert teach(folder, "--rename", "lamp", "lamp post\n") == 0
     assert "lamp post" in recogniser.load(folder).labels
+    shutil.rmtree(folder / "clips" / "lamp post")  # as a removal that was interrupted leaves the last word
+    assert teach(folder, "--remove", "lamp post") == 0
+    assert not folder.exists()
 
 
 @pytest.mark.posix

@@ -142,10 +142,9 @@ class Teacher:
         files.replace(self.folder / "clips" / word, self.folder / "clips" / new)
 
     def remove(self, word):
-        """Forget a word and its recordings, or those of which an interruption has left nothing but what was learned."""
-        if self._is_known(word) and not self.find(word):
-            return
-        files.remove(self.folder / "clips" / self._require(word))
+        """Forget a word and its recordings; of a removal that was interrupted, only what was learned is left."""
+        if self.find(word) or not self._is_known(word):
+            files.remove(self.folder / "clips" / self._require(word))
         if not self.clips:
             files.remove(self.folder)
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from utils.system.names import find_fault
 
-MAX_SEED = 2**32 - 1
+MAX_INT = 2**32 - 1  # of a seed, and of what is counted
 MAX_WINDOWS_PATH = 259  # unless a setting of Windows allows more
 
 
@@ -52,8 +52,8 @@ class Parser(argparse.ArgumentParser):
 
 def positive_int(text):
     """Argument type: a whole number above zero that numpy and TensorFlow can count to."""
-    if (number := _above_zero(int, text, "a whole number")) > MAX_SEED:
-        raise argparse.ArgumentTypeError(f"{text!r} is too large: at most {MAX_SEED}")
+    if (number := _above_zero(int, text, "a whole number")) > MAX_INT:
+        raise argparse.ArgumentTypeError(f"{text!r} is too large: at most {MAX_INT}")
     return number
 
 
@@ -78,8 +78,8 @@ def path_text(text):
 
 def seed(text):
     """Argument type: a whole number that every random generator takes."""
-    if not text.isdecimal() or int(text) > MAX_SEED:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_SEED}")
+    if not text.isdecimal() or int(text) > MAX_INT:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 to {MAX_INT}")
     return int(text)
 
 
@@ -187,7 +187,7 @@ def hold_back_notes():
         os.dup2(notes.fileno(), 2)
         try:
             yield
-        except BaseException:
+        except Exception:  # not an interruption
             notes.seek(0)
             os.write(kept, notes.read())
             raise
